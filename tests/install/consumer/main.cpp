@@ -1,0 +1,10 @@
+// Uses a little of every library, so that a missing header, archive or dependency shows.
+#include <rill/net/tcp.h>
+#include <rill/protocols/echo/echo.h>
+#include <rill/runtime/run.h>
+#include <rill/runtime/sim/world.h>
+#include <rill/runtime/task.h>
+
+rill::task<> nothing() { co_return; }
+
+int main() { return rill::run(nothing); }

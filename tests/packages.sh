@@ -1,0 +1,33 @@
+# Sourced by the scripts: what they need from Debian, and how it gets there.
+# install_packages does nothing, and needs no network, when everything is there.
+
+# shellcheck shell=bash disable=SC2034
+packages_build=(g++ cmake ninja-build pkg-config
+  liburing-dev libc-ares-dev libexpected-dev libcli11-dev libfmt-dev)
+packages_test=(libgtest-dev libgmock-dev python3)
+packages_clang=(clang-19 libclang-rt-19-dev)
+
+install_packages() {
+  local package missing=() as_root=()
+  if ! command -v dpkg-query >/dev/null; then
+    echo "rill: not a Debian system, so its packages are taken to be there: $*" >&2
+    return 0
+  fi
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+      echo "rill: neither root nor sudo here. As root, run: apt-get install ${missing[*]}" >&2
+      return 1
+    fi
+    as_root=(sudo)
+  fi
+  echo "rill: installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq </dev/null || echo "rill: apt-get update failed; going on" >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}" </dev/null
+}

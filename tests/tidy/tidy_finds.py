@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""The canary of tidy.py: a tree with one offence of each kind, each of which it must report."""
+
+import os
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import tidy
+
+FILES = {
+    "README.md": "# One\n# Two\n`net/gone.h` `<rill/net/gone.h>` [x](net/gone.md) " + "\n" * 200,
+    "net/CMakeLists.txt": "rill_room(net PRIVATE_HEADERS wrapper.h)\n",
+    "net/wrapper.h": "#pragma once\n#include <sys/socket.h>\n",  # allowed: private
+    "net/open.h": "#include <sys/socket.h>\n#include <linux/io_uring.h>\n#include <expected>\n",
+    "net/long.cpp": '\tint a;\n#include "../x.h"\n#include "x.h"\n// TODO Task 6 \n'
+                    + "x" * 101 + "\n" * 700,
+    "net/run.sh": "#!/bin/sh\n",
+}
+EXPECTED = [
+    "a tab", "space at the end", "unfinished work", "a word from the making", "corrupts buffer",
+    "libstdc++ 12 lacks", "a path out of", "a quoted include", "101 columns", "a system header",
+    "704 lines", "no include guard", "2 first-level headings", "202 lines", "a link to net/gone.md",
+    "`net/gone.h` names", "`<rill/net/gone.h>` names", "without its run bit",
+    "missing; every room",
+]
+
+with tempfile.TemporaryDirectory() as root:
+    os.mkdir(os.path.join(root, "net"))
+    for path, text in FILES.items():
+        with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+            file.write(text)
+    found = list(tidy.check_tree(root))
+
+missed = [text for text in EXPECTED if not any(text in message for _, _, message in found)]
+wrong = [offence for offence in found if offence[0] == "net/wrapper.h"]
+for text in missed:
+    print(f"not reported: {text}")
+for offence in wrong:
+    print(f"wrongly reported: {offence}")
+sys.exit(1 if missed or wrong else 0)
