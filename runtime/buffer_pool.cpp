@@ -1,0 +1,128 @@
+// Buffer rings and their reserve. See buffer_pool.h.
+#include <rill/runtime/buffer_pool.h>
+
+#include <algorithm>
+
+#include <sys/mman.h>
+
+#include <rill/runtime/error.h>
+#include <rill/runtime/kernel.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill {
+namespace {
+
+// Buffers exactly a page apart would all begin in the same set of the first-level cache, which
+// holds about a dozen such lines; one line more between them spreads them over all sets.
+constexpr std::size_t cache_line_size = 64;
+
+void* map_memory(std::size_t size) noexcept {
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+std::size_t memory_size(const buffer_group_options& options, std::size_t stride) noexcept {
+  return stride * options.buffer_max;
+}
+
+std::size_t ring_memory_size(const buffer_group_options& options) noexcept {
+  return options.ring_size * sizeof(io_uring_buf);
+}
+
+}  // namespace
+
+buffer_pool::buffer_pool(kernel& on, const buffer_pool_options& options) : kernel_(&on) {
+  groups_[small_group].options = options.small;
+  groups_[large_group].options = options.large;
+  for (buffer_group& each : groups_) {
+    const buffer_group_options& wanted = each.options;
+    RILL_ASSERT(wanted.buffer_max <= INT16_MAX && wanted.ring_size <= 32768 &&
+                    (wanted.ring_size & (wanted.ring_size - 1)) == 0 && wanted.ring_initial > 0,
+                "buffer_group_options are out of range");
+    each.stride = wanted.buffer_size + cache_line_size;
+  }
+}
+
+buffer_pool::~buffer_pool() {
+  for (unsigned index = 0; index < group_count; ++index) {
+    buffer_group& each = groups_[index];
+    if (each.target != 0) kernel_->unregister_buffer_ring(static_cast<std::uint16_t>(index));
+    if (each.ring != nullptr) ::munmap(each.ring, ring_memory_size(each.options));
+    if (each.memory != nullptr) ::munmap(each.memory, memory_size(each.options, each.stride));
+  }
+}
+
+void buffer_pool::set_up(unsigned index) noexcept {
+  buffer_group& each = groups_[index];
+  each.refused = true;  // until all of it has worked
+  try {
+    each.reserve.reserve(each.options.buffer_max);
+    each.waiting.resize(each.options.buffer_max);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  each.memory = static_cast<std::byte*>(map_memory(memory_size(each.options, each.stride)));
+  each.ring = static_cast<io_uring_buf_ring*>(map_memory(ring_memory_size(each.options)));
+  if (each.memory == nullptr || each.ring == nullptr) return;
+  ::io_uring_buf_ring_init(each.ring);
+  if (kernel_->register_buffer_ring(each.ring, each.options.ring_size,
+                                    static_cast<std::uint16_t>(index)) < 0) {
+    return;
+  }
+  each.refused = false;
+  each.target = std::min({each.options.ring_initial, each.options.ring_size,
+                          each.options.buffer_max});
+  refill(each);
+}
+
+bool buffer_pool::available(unsigned index) noexcept {
+  buffer_group& each = groups_[index];
+  if (each.target == 0 && !each.refused) set_up(index);
+  return !each.refused && (each.lent_to_kernel != 0 || !each.reserve.empty() ||
+                           each.fresh < each.options.buffer_max);
+}
+
+void buffer_pool::refill(buffer_group& each) noexcept {
+  const int mask = ::io_uring_buf_ring_mask(each.options.ring_size);
+  int added = 0;
+  while (each.lent_to_kernel < each.target) {
+    std::uint16_t id = 0;
+    if (!each.reserve.empty()) {
+      id = each.reserve.back();
+      each.reserve.pop_back();
+    } else if (each.fresh < each.options.buffer_max) {
+      id = static_cast<std::uint16_t>(each.fresh++);
+    } else {
+      break;
+    }
+    ::io_uring_buf_ring_add(each.ring, each.memory + std::size_t{id} * each.stride,
+                            each.options.buffer_size, id, mask, added++);
+    ++each.lent_to_kernel;
+  }
+  if (added != 0) ::io_uring_buf_ring_advance(each.ring, added);
+}
+
+void buffer_pool::starved(unsigned index) noexcept {
+  ++starved_count_;
+  buffer_group& each = groups_[index];
+  each.target = std::min({each.target * 2, each.options.ring_size, each.options.buffer_max});
+}
+
+std::byte* buffer_pool::allocate_private(std::size_t size) {
+  ++private_count_;
+  return new std::byte[size];
+}
+
+buffer_statistics buffer_pool::statistics() const noexcept {
+  buffer_statistics sum{};
+  for (const buffer_group& each : groups_) {
+    sum.lent_count += each.fresh - each.reserve.size() - each.lent_to_kernel;
+    sum.touched_size += std::uint64_t{each.fresh} * each.options.buffer_size;
+  }
+  sum.starved_count = starved_count_;
+  sum.private_count = private_count_;
+  return sum;
+}
+
+}  // namespace rill

@@ -1,0 +1,97 @@
+// The per-thread frame cache. See frame_cache.h.
+#include <rill/runtime/frame_cache.h>
+
+#include <array>
+#include <new>
+
+namespace rill {
+namespace {
+
+constexpr std::size_t class_size = 64;
+constexpr std::size_t class_count = detail::frame_size_max / class_size;
+// A burst of 10,000 connections that ends should not keep all its frames for ever: what lies in
+// the cache is bounded by bytes, about 16 MiB a thread.
+constexpr std::size_t cached_size_max = 16 * 1024 * 1024;
+
+struct free_block {
+  free_block* next;
+};
+
+struct cache {
+  std::array<free_block*, class_count> free{};
+  frame_cache_statistics statistics{};
+  ~cache();
+};
+
+// Trivially destructible, so it may still be read after the cache's own destructor has run: frames
+// that other thread_local objects own are then freed directly.
+thread_local bool cache_ended = false;
+thread_local cache this_cache;
+
+cache::~cache() {
+  trim_frame_cache();
+  cache_ended = true;
+}
+
+std::size_t class_of(std::size_t size) { return (size - 1) / class_size; }
+
+}  // namespace
+
+void* detail::allocate_frame(std::size_t size) {
+  if (size > frame_size_max || cache_ended) [[unlikely]] {
+    if (!cache_ended) {
+      ++this_cache.statistics.oversize_count;
+      ++this_cache.statistics.live_count;
+    }
+    return ::operator new(size);
+  }
+  cache& mine = this_cache;
+  const std::size_t index = class_of(size);
+  free_block* block = mine.free[index];
+  if (block != nullptr) [[likely]] {
+    mine.free[index] = block->next;
+    ++mine.statistics.hit_count;
+    ++mine.statistics.live_count;
+    mine.statistics.cached_size -= (index + 1) * class_size;
+    return block;
+  }
+  void* memory = ::operator new((index + 1) * class_size);
+  ++mine.statistics.miss_count;
+  ++mine.statistics.live_count;
+  return memory;
+}
+
+void detail::free_frame(void* memory, std::size_t size) noexcept {
+  if (cache_ended) [[unlikely]] {
+    ::operator delete(memory);
+    return;
+  }
+  cache& mine = this_cache;
+  --mine.statistics.live_count;
+  const std::size_t index = class_of(size);
+  const std::size_t block_size = (index + 1) * class_size;
+  if (size > frame_size_max || mine.statistics.cached_size + block_size > cached_size_max)
+      [[unlikely]] {
+    ::operator delete(memory);
+    return;
+  }
+  auto* block = static_cast<free_block*>(memory);
+  block->next = mine.free[index];
+  mine.free[index] = block;
+  mine.statistics.cached_size += block_size;
+}
+
+frame_cache_statistics frame_statistics() noexcept { return this_cache.statistics; }
+
+void trim_frame_cache() noexcept {
+  for (free_block*& head : this_cache.free) {
+    while (head != nullptr) {
+      free_block* next = head->next;
+      ::operator delete(head);
+      head = next;
+    }
+  }
+  this_cache.statistics.cached_size = 0;
+}
+
+}  // namespace rill

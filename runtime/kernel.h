@@ -1,0 +1,140 @@
+// The seam: everything the runtime asks of an operating system, below the ring.
+// Above it, operations are written as SQEs into shared memory and read back as CQEs, once, for all
+// kernels. Below it stands `uring` (Linux), or a simulated network (runtime/sim). One virtual call
+// a loop turn, none per operation; nothing may bypass it, time and randomness included.
+// Not here: any knowledge of tasks. Read next: uring_kernel.cpp, then loop.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+struct io_uring;
+
+namespace rill {
+
+/// The kernel cannot be used here. what() is one sentence that names the cause and the remedy.
+class kernel_error : public std::runtime_error {
+ public:
+  kernel_error(int number, const std::string& sentence)
+      : std::runtime_error(sentence), number_(number) {}
+  /// The errno behind it: EPERM (blocked), ENOSYS (absent), EINVAL (too old), ENOMEM ...
+  int number() const noexcept { return number_; }
+
+ private:
+  int number_;
+};
+
+/// A call that may block, handed to kernel::offload. Its owner keeps it until finished() was called.
+class offload_job {
+ public:
+  /// The call itself; on a thread of the pool, or inline in the simulator.
+  virtual void run() noexcept = 0;
+  /// Follows run() on the same thread.
+  virtual void finished() noexcept = 0;
+
+ protected:
+  ~offload_job() = default;
+};
+
+/// Sizes of the queues, in entries; both powers of two.
+struct queue_sizes {
+  /// Operations started in one turn before some wait in the loop's backlog. 64 bytes each, and
+  /// walked through in a circle: a small queue stays in the cache.
+  unsigned submission = 256;
+  /// Completions that fit before the kernel keeps them in its overflow list. 16 bytes each.
+  unsigned completion = 4096;
+};
+
+/// Calls return a value >= 0, or a negative errno, unless they say otherwise. All but wake() belong
+/// to the thread that runs the loop; open() may be called before that thread exists.
+class kernel {
+ public:
+  static constexpr std::int64_t no_deadline = INT64_MAX;
+
+  kernel() = default;
+  kernel(const kernel&) = delete;
+  kernel& operator=(const kernel&) = delete;
+  virtual ~kernel() = default;
+
+  /// "uring", "sim" ...
+  virtual std::string_view name() const noexcept = 0;
+
+  /// Makes the queues: memory of liburing's layout, valid as long as this object. When the
+  /// submission queue has an index array, it is filled with the identity here, once. Throws
+  /// kernel_error.
+  virtual io_uring& open(const queue_sizes& sizes) = 0;
+  /// The calling thread becomes the one that enters. Once, before the first enter().
+  virtual void start() = 0;
+
+  /// Takes `to_submit` published SQEs, then waits until `min_complete` CQEs lie in the queue or
+  /// the clock has reached `deadline` (nanoseconds of now()). May return early. Returns the number
+  /// of SQEs taken, or a negative errno: EINTR, ETIME and EAGAIN are ordinary.
+  virtual int enter(unsigned to_submit, unsigned min_complete, std::int64_t deadline) noexcept = 0;
+
+  /// Lends a buffer ring (io_uring_buf_ring, page-aligned) to operations that select from `group`.
+  virtual int register_buffer_ring(void* ring, unsigned entry_count,
+                                   std::uint16_t group) noexcept = 0;
+  virtual int unregister_buffer_ring(std::uint16_t group) noexcept = 0;
+
+  /// socket(2) with SOCK_CLOEXEC; blocking as far as the ring is concerned.
+  virtual int socket(int family, int type, int protocol) noexcept = 0;
+  /// Two connected sockets, as socketpair(2).
+  virtual int socket_pair(int family, int type, int (&descriptors)[2]) noexcept = 0;
+  virtual int bind(int descriptor, const void* address, unsigned size) noexcept = 0;
+  virtual int listen(int descriptor, int backlog) noexcept = 0;
+  virtual int set_option(int descriptor, int level, int option, const void* value,
+                         unsigned size) noexcept = 0;
+  /// `size` holds the room on entry and the length on return.
+  virtual int get_option(int descriptor, int level, int option, void* value,
+                         unsigned& size) noexcept = 0;
+  virtual int local_name(int descriptor, void* address, unsigned& size) noexcept = 0;
+  virtual int peer_name(int descriptor, void* address, unsigned& size) noexcept = 0;
+  /// A pipe whose ends close on exec: read end, write end.
+  virtual int pipe(int (&descriptors)[2]) noexcept = 0;
+  /// sendfile(2) that never waits for the socket: EAGAIN when its buffer is full. Advances `offset`.
+  virtual std::int64_t sendfile(int socket, int file, std::int64_t& offset,
+                                std::size_t size) noexcept = 0;
+  /// For descriptors that no operation holds. Sockets in use are closed by IORING_OP_CLOSE.
+  virtual void close(int descriptor) noexcept = 0;
+
+  /// From now on the signals in `numbers` no longer interrupt: they are read from the returned
+  /// descriptor as signalfd_siginfo records of 128 bytes, the number in the first four.
+  virtual int signals(std::span<const int> numbers) noexcept = 0;
+
+  /// Nanoseconds on a clock that never steps.
+  virtual std::int64_t now() noexcept = 0;
+  /// Nanoseconds since 1970-01-01 UTC.
+  virtual std::int64_t wall_now() noexcept = 0;
+  /// Fills with random bytes fit for query ids and keys.
+  virtual void random(std::span<std::byte> bytes) noexcept = 0;
+
+  /// Ends the wait of enter() soon, from any thread: a CQE with user_data `wake_tag`, or the wake
+  /// descriptor becomes readable.
+  virtual void wake() noexcept = 0;
+  /// The descriptor that wake() makes readable, or -1 when wake() posts a CQE by itself.
+  virtual int wake_descriptor() const noexcept = 0;
+  /// What IORING_OP_MSG_RING names to reach this kernel's queue, or -1.
+  virtual int ring_descriptor() const noexcept = 0;
+
+  /// Runs a job where it may block: a thread pool, or inline at a seeded time in the simulator.
+  virtual void offload(offload_job& job) = 0;
+};
+
+/// user_data of a CQE that only ends a wait.
+inline constexpr std::uint64_t wake_tag = 1;
+/// user_data of operations whose completion nobody reads, such as a cancel request.
+inline constexpr std::uint64_t ignore_tag = 0;
+
+/// Linux's own. Nothing is opened yet.
+std::unique_ptr<kernel> make_uring_kernel();
+
+/// The kernel named by `name` ("uring", or "auto" for the best that works here). Throws
+/// std::invalid_argument for a name that is none.
+std::unique_ptr<kernel> make_kernel(std::string_view name);
+
+}  // namespace rill

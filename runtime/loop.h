@@ -1,0 +1,217 @@
+// The loop: one thread's scheduler. It owns the kernel's queues, the ready list and the timers.
+// A turn: 1. publish the SQEs that tasks have filled and enter the kernel, waiting only if nothing
+// is ready; 2. store every CQE in its operation; 3. take messages of other threads, expire timers;
+// 4. resume what is ready, in order, each chain within its budget.
+// Users meet it as rill::run (run.h) and loop_group.h; `loop::current()` is for the rest.
+// Read next: loop.cpp.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <rill/runtime/buffer_pool.h>
+#include <rill/runtime/chain.h>
+#include <rill/runtime/event.h>
+#include <rill/runtime/kernel.h>
+#include <rill/runtime/task.h>
+#include <rill/runtime/timer.h>
+
+struct io_uring_sqe;
+
+namespace rill {
+
+namespace detail {
+class operation;
+
+/// What another thread leaves for a loop. Freed by deliver(), or by drop().
+struct message {
+  message* next = nullptr;
+  virtual void deliver() noexcept = 0;
+  /// The loop ended before it took the message.
+  virtual void drop() noexcept {}
+
+ protected:
+  ~message() = default;
+};
+
+template <class Function>
+struct function_message final : message {
+  explicit function_message(Function&& function) : call(std::move(function)) {}
+  void deliver() noexcept override {
+    call();
+    delete this;
+  }
+  void drop() noexcept override { delete this; }
+  Function call;
+};
+
+/// The parent of a loop's outermost chain.
+class root_scope final : public scope {
+ public:
+  void child_done(chain& child, bool completed) noexcept override;
+  void cancel(chain&) noexcept override {}
+  void describe(std::string& text) const override { text += "nothing"; }
+
+  bool ended = false;
+  bool completed = false;
+};
+}  // namespace detail
+
+struct loop_options {
+  queue_sizes queues{};
+  buffer_pool_options buffers{};
+};
+
+/// Counters since the loop was made. Reading them costs nothing.
+struct loop_statistics {
+  std::uint64_t turn_count;         ///< calls of kernel::enter
+  std::uint64_t completion_count;   ///< CQEs stored
+  std::uint64_t submission_count;   ///< SQEs filled
+  std::uint64_t backlog_count;      ///< operations that found the submission queue full
+  std::uint64_t resume_count;       ///< resumptions of chains
+  std::uint64_t chain_count;        ///< chains alive now
+  std::uint64_t timer_count;        ///< timers queued now
+  std::uint64_t message_count;      ///< messages taken from other threads
+};
+
+class loop : public detail::scheduler {
+ public:
+  /// Opens the kernel's queues. Throws kernel_error.
+  explicit loop(std::unique_ptr<rill::kernel> kernel, const loop_options& options = {});
+  /// REQUIRES that the outermost task has ended; if not, the task tree is printed and the program
+  /// aborts, for a task that is left is a leak.
+  ~loop();
+
+  /// The loop that runs on this thread. REQUIRES: the caller is a task, or called by one.
+  static loop& current() noexcept;
+  /// The same, or nullptr on a thread that runs none.
+  static loop* current_or_null() noexcept;
+
+  /// Runs `main` on the calling thread until it and everything below it has ended. Returns its
+  /// result or rethrows. If it was cancelled, a task<void> returns and others throw
+  /// std::system_error with std::errc::operation_canceled.
+  template <class T>
+  T run(task<T> main);
+
+  /// The parts of run(), for kernels that are driven from outside (the simulator): start() queues
+  /// the outermost task, turn() takes one turn and says whether work is left.
+  void start(task<void> main);
+  bool turn();
+  bool main_ended() const noexcept { return root_.ended; }
+  /// After main_ended(): rethrows what a task given to start() threw.
+  void finish();
+  /// Something is ready now, without any event from below.
+  bool is_runnable() const noexcept { return ready_count != 0 || message_waiting(); }
+  std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
+
+  /// Cancels the outermost task. On the loop's own thread; elsewhere: stop().
+  void cancel() noexcept;
+
+  /// Ends the loop's work in good order, as the first SIGTERM does: cancels the outermost task,
+  /// and whatever drains on cancellation, such as serve(), drains. From any thread; no effect
+  /// when nothing runs.
+  void stop();
+  /// Ends it at once, as the second SIGTERM does: stop(), and hurry() is set.
+  void stop_now();
+  /// Set when draining is to end at once; what drains waits for it beside its peers.
+  event& hurry() noexcept { return hurry_; }
+
+  /// Calls `function` with every loop that is inside run() in this process, in the order in which
+  /// they began. They cannot end meanwhile: use it to post to them, and be short.
+  static void for_each_running(const std::function<void(loop&)>& function);
+  /// The operating system's number of the thread that is inside run().
+  int thread_number() const noexcept { return thread_number_; }
+
+  /// Calls `function` on the loop's thread, soon, in the order of posting from one thread. May be
+  /// called from any thread; the loop must outlive the call. Throws std::bad_alloc. `function`
+  /// must not throw and cannot await: let it set an event or put into a channel.
+  template <class Function>
+  void post(Function function) {
+    send(*new detail::function_message<Function>(std::move(function)));
+  }
+  void send(detail::message& message) noexcept;
+
+  rill::kernel& kernel() noexcept { return *kernel_; }
+  detail::timer_queue& timers() noexcept { return timers_; }
+  buffer_pool& buffers() noexcept { return buffers_; }
+  const loop_options& options() const noexcept { return options_; }
+  loop_statistics statistics() const noexcept;
+  /// The live task tree as text: name, file:line, age, operation of every chain.
+  std::string task_tree() const;
+
+  // For operations.
+  void submit(detail::operation& operation) noexcept;
+  void submit_cancel(detail::operation& operation) noexcept;
+  io_uring_sqe* next_sqe() noexcept;
+  /// Calls the type's `settled` at the end of this turn, when every chain that was made ready
+  /// before has run: for freeing what such a chain may still look at.
+  void retire(detail::operation& operation) noexcept;
+  /// Sockets and the like that exist outside tasks count here; the loop ends when none is left.
+  void object_opened() noexcept { ++object_count_; }
+  void object_closed() noexcept { --object_count_; }
+
+ private:
+  bool message_waiting() const noexcept { return mailbox_.load() != nullptr; }
+  void begin();
+  void run_to_end();
+  void publish_and_enter();
+  void store_completions() noexcept;
+  void cancel_answered(detail::operation& operation, int result) noexcept;
+  void add_to_backlog(detail::operation& operation) noexcept;
+  void remove_from_backlog(detail::operation& operation) noexcept;
+  void refill_from_backlog() noexcept;
+  void push(detail::message& message) noexcept;
+  void take_messages() noexcept;
+  void run_ready() noexcept;
+  static void free_retired(detail::operation* first) noexcept;
+  void resume(detail::chain& next) noexcept;
+  void end(detail::chain& ended, bool completed) noexcept;
+  void arm_wake() noexcept;
+  bool is_idle() const noexcept;
+
+  loop_options options_;
+  std::unique_ptr<rill::kernel> kernel_;
+  io_uring* ring_ = nullptr;
+  detail::timer_queue timers_;
+  buffer_pool buffers_;
+  detail::root_scope root_;
+  std::unique_ptr<detail::chain> main_;
+  detail::operation* backlog_head_ = nullptr;
+  detail::operation* backlog_tail_ = nullptr;
+  detail::operation* retired_ = nullptr;
+  std::size_t object_count_ = 0;
+  std::atomic<detail::message*> mailbox_{nullptr};
+  std::atomic<bool> sleeping_{false};
+  std::atomic<int> sending_count_{0};  // threads inside send()
+  loop_statistics statistics_{};
+  event hurry_;
+  int thread_number_ = 0;
+  bool begun_ = false;
+  bool wake_armed_ = false;
+};
+
+template <class T>
+T loop::run(task<T> main) {
+  begin();
+  detail::task_promise<T>& promise = main.release();
+  main_ = std::make_unique<detail::chain>(root_, *this);
+  main_->start(promise);
+  run_to_end();
+  const std::unique_ptr<detail::chain> ended = std::move(main_);
+  if (!root_.completed) {
+    if constexpr (std::is_void_v<T>) {
+      return;
+    } else {
+      throw std::system_error(std::make_error_code(std::errc::operation_canceled), "task");
+    }
+  }
+  return promise.take();
+}
+
+}  // namespace rill

@@ -1,0 +1,166 @@
+// The nursery: the only way to run tasks beside each other.
+// A nursery is a body, an awaited call, and ends when the body and every task started in it have
+// ended; so no task outlives the scope that started it, and no error is lost.
+//   co_await rill::with_nursery([&](rill::nursery& tasks) -> rill::task<> {
+//     tasks.start(serve_one, std::move(peer));
+//     co_await something();
+//   });
+// Read next: combine.h for results of several tasks, timeout.h for deadlines.
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <rill/runtime/chain.h>
+#include <rill/runtime/task.h>
+
+namespace rill {
+
+/// The handle inside the body: start() and cancel().
+///
+/// Errors: the first exception that leaves the body or a child cancels all others; when they have
+///   ended it is rethrown from the co_await of with_nursery. Later ones are dropped.
+/// Cancellation: cancelling the chain that awaits the nursery cancels body and children; it is
+///   destroyed when the last of them has ended. If the body and all children completed all the
+///   same, the awaiting task goes on and is cancelled at its next co_await.
+/// Thread rule: the loop's thread only.
+class nursery : public detail::scope {
+ public:
+  /// Runs `function(arguments...)`, which must return task<>, beside the caller: it begins after
+  /// the tasks that are ready now. Callable and arguments are moved into storage that lives as
+  /// long as the task, so a lambda with captures and references to arguments are safe here; pass
+  /// std::ref for an object that outlives the nursery. The arguments reach the function as
+  /// rvalues. Cost: one record and one frame from the cache. In a nursery that is ending with an
+  /// error or a cancellation the task is destroyed before it begins.
+  template <class Function, class... Arguments>
+  void start(Function&& function, Arguments&&... arguments);
+
+  /// Cancels the body and all children. The co_await of with_nursery then returns normally.
+  void cancel() noexcept {
+    cancelled_ = true;
+    cancel_children();
+  }
+  bool cancel_requested() const noexcept { return cancelled_; }
+
+  /// Children that have not ended yet, the body not counted.
+  std::size_t size() const noexcept { return child_count() - (body_done_ ? 0 : 1); }
+
+  void child_done(detail::chain& child, bool completed) noexcept override;
+  void cancel(detail::chain& waiter) noexcept override;
+  void describe(std::string& text) const override;
+
+ protected:
+  nursery() = default;
+  ~nursery() = default;
+  void begin(detail::promise_base& awaiting, detail::promise_base& body) noexcept;
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  /// A child's record. `storage` is what it was allocated with.
+  struct child_chain : detail::chain {
+    child_chain(nursery& parent, detail::scheduler& on) noexcept : chain(parent, on) {}
+    virtual void dispose() noexcept = 0;
+    virtual const detail::result_storage<void>& outcome() const noexcept = 0;
+  };
+  template <class Function, class... Arguments>
+  struct child_of;
+  struct body_chain final : detail::chain {
+    using chain::chain;
+  };
+
+  void fail(std::exception_ptr error) noexcept;
+
+  detail::scheduler* scheduler_ = nullptr;
+  alignas(body_chain) std::byte body_storage_[sizeof(body_chain)];
+  detail::chain* body_ = nullptr;
+  std::exception_ptr error_;
+  bool body_done_ = false;
+  bool cancelled_ = false;
+  bool any_destroyed_ = false;
+};
+
+template <class Function, class... Arguments>
+struct nursery::child_of final : nursery::child_chain {
+  template <class F, class... A>
+  child_of(nursery& parent, detail::scheduler& on, F&& f, A&&... a)
+      : child_chain(parent, on), function(std::forward<F>(f)), arguments(std::forward<A>(a)...) {}
+
+  static void* operator new(std::size_t size) { return detail::allocate_frame(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    detail::free_frame(memory, size);
+  }
+  void dispose() noexcept override { delete this; }
+  const detail::result_storage<void>& outcome() const noexcept override {
+    return *static_cast<const detail::task_promise<void>*>(root());
+  }
+
+  Function function;
+  std::tuple<Arguments...> arguments;
+};
+
+template <class Function, class... Arguments>
+void nursery::start(Function&& function, Arguments&&... arguments) {
+  using record = child_of<std::decay_t<Function>, std::unwrap_ref_decay_t<Arguments>...>;
+  auto made = std::make_unique<record>(*this, *scheduler_, std::forward<Function>(function),
+                                       std::forward<Arguments>(arguments)...);
+  task<void> root = std::apply(
+      [&](auto&&... each) {
+        return std::invoke(made->function, std::forward<decltype(each)>(each)...);
+      },
+      std::move(made->arguments));
+  record& child = *made.release();
+  child.chain::start(root.release());
+  if (cancelled_ || error_ || owner_->cancel_requested()) child.chain::cancel();
+}
+
+namespace detail {
+
+template <class Body>
+class nursery_awaiter final : public nursery {
+ public:
+  using rill_awaiter = void;
+
+  explicit nursery_awaiter(Body&& body) noexcept : body_function_(std::forward<Body>(body)) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) {
+    promise_base& awaiting = frame.promise();
+    task<> body = std::invoke(body_function_, static_cast<nursery&>(*this));  // may throw
+    if (!awaiting.owner_chain->suspend(awaiting, *this)) return;
+    begin(awaiting, body.release());
+  }
+  void await_resume() const { rethrow(); }
+
+ private:
+  Body body_function_;
+};
+
+}  // namespace detail
+
+/// Opens a nursery, runs `body(nursery&)`, which returns task<>, and waits for it and for all that
+/// was started in it.
+///
+/// The body captures by reference; what a task is to own travels through start(). A body that
+/// captures by value must be a named object (g++ 12 destroys such a lambda twice when it stands
+/// inside the co_await expression), which is why it is refused as a temporary.
+/// Example: examples/02_nursery.cpp.
+template <class Body>
+  requires std::same_as<std::invoke_result_t<Body&, nursery&>, task<void>>
+[[nodiscard]] auto with_nursery(Body&& body) noexcept {
+  static_assert(std::is_lvalue_reference_v<Body> || std::is_trivially_destructible_v<Body>,
+                "capture by reference, or give the body a name: a temporary lambda with captures "
+                "by value is destroyed twice by g++ 12");
+  return detail::nursery_awaiter<Body>(std::forward<Body>(body));
+}
+
+}  // namespace rill
