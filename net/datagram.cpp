@@ -1,0 +1,263 @@
+// Datagrams: the operations and their headers. See datagram.h.
+#include <rill/net/datagram.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include <rill/net/message_storage.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::detail {
+namespace {
+
+socket_state& socket_of(const operation& slot) noexcept {
+  return *static_cast<socket_state*>(slot.owner);
+}
+
+void describe_socket(const operation& slot, std::string& text) {
+  text += ' ' + local_endpoint(slot.owner_loop(), slot.descriptor).to_string() + " (descriptor " +
+          std::to_string(slot.descriptor) + ')';
+}
+
+void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
+
+void completed_once(operation& slot, int result, unsigned) noexcept {
+  slot.wake(result);
+  if (socket_of(slot).abandoned) socket_of(slot).settled();
+}
+
+void set_up_receive(datagram_storage::side& side, void* bytes, std::size_t size) noexcept {
+  side.piece = {bytes, size};
+  side.header = {};
+  side.header.msg_name = side.name;
+  side.header.msg_namelen = sizeof(side.name);
+  side.header.msg_iov = &side.piece;
+  side.header.msg_iovlen = size == 0 && bytes == nullptr ? 0 : 1;
+  side.header.msg_control = side.control;
+  side.header.msg_controllen = sizeof(side.control);
+}
+
+// --- receive(): IORING_OP_RECVMSG, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT; Linux 6.0 ---
+// The buffer begins with io_uring_recvmsg_out, then room for name and control messages.
+void prepare_receive_datagrams(operation& slot, io_uring_sqe& sqe) noexcept {
+  datagram_storage::side& side = socket_of(slot).datagrams->read;
+  set_up_receive(side, nullptr, 0);
+  // MSG_TRUNC: the header tells the datagram's own length even when the buffer was too short.
+  ::io_uring_prep_recvmsg_multishot(&sqe, slot.descriptor, &side.header, MSG_TRUNC);
+  sqe.flags |= IOSQE_BUFFER_SELECT;
+  sqe.buf_group = static_cast<std::uint16_t>(slot.argument);
+}
+
+// --- recv_from(buffer): IORING_OP_RECVMSG; Linux 5.3 ---
+void prepare_receive_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
+  datagram_storage::side& side = socket_of(slot).datagrams->read;
+  set_up_receive(side, slot.buffer, slot.size);
+  ::io_uring_prep_recvmsg(&sqe, slot.descriptor, &side.header, MSG_TRUNC);
+}
+
+// --- receive() while the pool is empty: one datagram into memory of the socket's own ---
+void prepare_private_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
+  datagram_storage& storage = *socket_of(slot).datagrams;
+  storage.private_bytes.resize(65536);
+  set_up_receive(storage.read, storage.private_bytes.data(), storage.private_bytes.size());
+  ::io_uring_prep_recvmsg(&sqe, slot.descriptor, &storage.read.header, MSG_TRUNC);
+}
+
+void complete_private_datagram(operation& slot, int result, unsigned) noexcept {
+  socket_state& socket = socket_of(slot);
+  if (socket.abandoned) {
+    socket.settled();
+    return;
+  }
+  if (result >= 0) {
+    socket.private_arrived = true;
+    socket.datagrams->private_size = static_cast<std::size_t>(result);
+  } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+    socket.failure = -result;
+  }
+  if (!slot.has_waiter()) return;
+  if (socket.has_arrived()) {
+    slot.wake(0);
+  } else {
+    socket.start_streaming();
+  }
+}
+
+// --- send_to, send: IORING_OP_SENDMSG; Linux 5.3 ---
+void prepare_send_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_sendmsg(&sqe, slot.descriptor, &socket_of(slot).datagrams->write.header,
+                          MSG_NOSIGNAL);
+}
+
+endpoint name_of(const void* name, std::size_t size) {
+  return endpoint::from_native({static_cast<const std::byte*>(name), size}).value_or(endpoint());
+}
+
+std::size_t segment_size_of(msghdr& header) noexcept {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr;
+       each = CMSG_NXTHDR(&header, each)) {
+    if (each->cmsg_level == SOL_UDP && each->cmsg_type == UDP_GRO) {
+      int size = 0;
+      std::memcpy(&size, CMSG_DATA(each), sizeof(size));
+      return static_cast<std::size_t>(size);
+    }
+  }
+  return 0;
+}
+
+/// Takes apart the buffer of a multishot receive.
+rill::result<datagram> open_datagram(lease&& buffer) {
+  // The kernel was given the same sizes when the receive was armed.
+  msghdr armed{};
+  armed.msg_namelen = sizeof(sockaddr_storage);
+  armed.msg_controllen = datagram_storage::control_size;
+  void* const begin = const_cast<std::byte*>(buffer.data());
+  io_uring_recvmsg_out* const out =
+      ::io_uring_recvmsg_validate(begin, static_cast<int>(buffer.size()), &armed);
+  if (out == nullptr) return tl::unexpected(error::from_errno(EMSGSIZE, "recv"));
+  const endpoint sender = name_of(::io_uring_recvmsg_name(out), out->namelen);
+  msghdr control{};
+  control.msg_control = static_cast<std::byte*>(::io_uring_recvmsg_name(out)) + armed.msg_namelen;
+  control.msg_controllen = out->controllen;
+  const std::span<const std::byte> bytes(
+      static_cast<const std::byte*>(::io_uring_recvmsg_payload(out, &armed)),
+      ::io_uring_recvmsg_payload_length(out, static_cast<int>(buffer.size()), &armed));
+  const std::size_t original = std::max<std::size_t>(out->payloadlen, bytes.size());
+  return datagram(std::move(buffer), bytes, sender, original, segment_size_of(control));
+}
+
+}  // namespace
+
+const operation_type socket_state::receive_datagrams_type{
+    "recv", prepare_receive_datagrams,
+    [](operation& slot, int result, unsigned flags) noexcept {
+      socket_of(slot).receive_completed(result, flags);
+    },
+    describe_socket, true, socket_settled};
+const operation_type socket_state::receive_datagram_type{
+    "recv", prepare_receive_datagram, completed_once, describe_socket, false, socket_settled};
+const operation_type socket_state::private_datagram_type{
+    "recv", prepare_private_datagram, complete_private_datagram, describe_socket, true,
+    socket_settled};
+const operation_type socket_state::send_datagram_type{
+    "send", prepare_send_datagram, completed_once, describe_socket, false, socket_settled};
+
+socket_state& make_datagram_state(loop& on, int descriptor) {
+  socket_state& socket = socket_state::make(on, descriptor);
+  socket.datagrams = std::make_unique<datagram_storage>();
+  socket.large_messages = true;
+  return socket;
+}
+
+void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
+  operation& slot = socket_->write;
+  // Looked at before the headers are changed: another send may own them.
+  RILL_ASSERT(!slot.has_waiter(), "two sends at once on one socket");
+  datagram_storage::side& side = socket_->datagrams->write;
+  side.piece = {const_cast<std::byte*>(bytes_.data()), bytes_.size()};
+  side.header = {};
+  side.header.msg_iov = &side.piece;
+  side.header.msg_iovlen = 1;
+  if (to_ != nullptr) {
+    const std::span<const std::byte> name = to_->native();
+    std::memcpy(side.name, name.data(), name.size());
+    side.header.msg_name = side.name;
+    side.header.msg_namelen = static_cast<socklen_t>(name.size());
+  }
+  if (segment_size_ != 0) {
+    side.header.msg_control = side.control;
+    side.header.msg_controllen = CMSG_SPACE(sizeof(segment_size_));
+    cmsghdr* const control = CMSG_FIRSTHDR(&side.header);
+    control->cmsg_level = SOL_UDP;
+    control->cmsg_type = UDP_SEGMENT;
+    control->cmsg_len = CMSG_LEN(sizeof(segment_size_));
+    std::memcpy(CMSG_DATA(control), &segment_size_, sizeof(segment_size_));
+  }
+  slot.start(frame, socket_state::send_datagram_type);
+}
+
+void send_datagram_awaiter::fail() const {
+  throw_error(socket_->write.take_result().error(),
+              to_ != nullptr ? to_->to_string()
+                             : peer_endpoint(socket_->owner_loop(), socket_->write.descriptor)
+                                   .to_string());
+}
+
+void receive_into_awaiter::suspend(promise_base& frame) noexcept {
+  operation& slot = socket_->read;
+  if (socket_->has_arrived()) {
+    slot.set_deadline(timer_node::never);
+    frame.owner_chain->yield(frame);
+  } else if (slot.in_flight()) {
+    slot.wait(frame, *slot.type());
+  } else {
+    slot.buffer = into_.data();
+    slot.size = into_.size();
+    slot.start(frame, socket_state::receive_datagram_type);
+  }
+}
+
+rill::result<datagram_info> receive_into_awaiter::take_result() {
+  if (socket_->has_arrived()) {
+    rill::result<datagram> arrived = receive_datagram_awaiter(*socket_).take_result();
+    if (!arrived) return tl::unexpected(arrived.error());
+    const std::size_t size = std::min(into_.size(), arrived->size());
+    if (size != 0) std::memcpy(into_.data(), arrived->bytes().data(), size);
+    return datagram_info(arrived->peer(), size, arrived->original_size());
+  }
+  const rill::result<std::size_t> received = socket_->read.take_result();
+  if (!received) return tl::unexpected(received.error());
+  const datagram_storage::side& side = socket_->datagrams->read;
+  return datagram_info(name_of(side.name, side.header.msg_namelen),
+                       std::min(*received, into_.size()), *received);
+}
+
+void receive_datagram_awaiter::suspend(promise_base& frame) noexcept {
+  if (socket_->has_arrived()) {
+    socket_->read.set_deadline(timer_node::never);
+    frame.owner_chain->yield(frame);
+    return;
+  }
+  socket_->wait_for_stream(frame);
+}
+
+rill::result<datagram> receive_datagram_awaiter::take_result() {
+  socket_state& socket = *socket_;
+  if (socket.arrived_first != socket_state::none) return open_datagram(socket.pop_lease());
+  if (socket.private_arrived) {
+    socket.private_arrived = false;
+    datagram_storage& storage = *socket.datagrams;
+    const std::size_t size = std::min(storage.private_size, storage.private_bytes.size());
+    buffer_pool& pool = socket.owner_loop().buffers();
+    std::byte* memory = pool.allocate_private(std::max<std::size_t>(size, 1));
+    std::memcpy(memory, storage.private_bytes.data(), size);
+    return datagram(pool.lend_private(memory, size), {memory, size},
+                    name_of(storage.read.name, storage.read.header.msg_namelen),
+                    storage.private_size, segment_size_of(storage.read.header));
+  }
+  if (socket.failure != 0) {  // told once: a refusal is no end
+    return tl::unexpected(error::from_errno(std::exchange(socket.failure, 0), "recv"));
+  }
+  return tl::unexpected(socket.read.take_result().error());
+}
+
+}  // namespace rill::detail
+
+namespace rill {
+
+void datagram_socket::set_send_buffer_size(int size) {
+  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, size, "SO_SNDBUF");
+}
+void datagram_socket::set_receive_buffer_size(int size) {
+  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF");
+}
+int datagram_socket::receive_buffer_size() const {
+  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF");
+}
+
+}  // namespace rill

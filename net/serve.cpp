@@ -1,0 +1,164 @@
+// The life of a server: connections that end, a drain, a report. See serve.h.
+#include <rill/net/serve.h>
+
+#include <cstdio>
+#include <new>
+
+#include <sys/socket.h>
+
+#include <rill/runtime/loop.h>
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::detail {
+
+server_base::server_base(const serve_limits& limits) noexcept
+    : limits_(limits),
+      counts_(limits.statistics != nullptr ? limits.statistics : &own_counts_) {}
+
+void server_base::begin(promise_base& awaiting, task<void> accepting) noexcept {
+  owner_ = awaiting.owner_chain;
+  accept_chain_ = ::new (static_cast<void*>(accept_storage_)) chain(*this, owner_->on());
+  accept_chain_->start(accepting.release());
+}
+
+void server_base::started(connection& made, task<void> root) noexcept {
+  ++counts_->accepted_count;
+  if (++counts_->active_count > counts_->active_peak) {
+    counts_->active_peak = counts_->active_count;
+  }
+  made.start(root.release());
+}
+
+void server_base::begin_drain() noexcept {
+  if (drain_.is_draining()) return;
+  drain_.event_.set();
+  changed_.set();
+  interrupt_accept();
+}
+
+task<void> server_base::wait_for_change(std::chrono::nanoseconds limit) {
+  changed_.reset();
+  if (drain_.is_draining()) co_return;
+  try {
+    co_await with_timeout(limit, changed_.wait());
+  } catch (const timeout_error&) {
+    // Nothing has changed; the caller looks again.
+  }
+}
+
+task<void> server_base::end_reading() {
+  loop& on = owner_->owner_loop();
+  bool all_told = false;
+  while (!all_told) {
+    all_told = true;
+    for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
+      if (each == accept_chain_) continue;
+      auto& told = static_cast<connection&>(*each);
+      if (told.told || told.watched == nullptr) continue;
+      io_uring_sqe* sqe = on.next_sqe();
+      if (sqe == nullptr) {
+        all_told = false;
+        break;
+      }
+      ::io_uring_prep_shutdown(sqe, told.watched->read.descriptor, SHUT_RD);
+      sqe->user_data = ignore_tag;
+      told.told = true;
+    }
+    // The submission queue has room again after the next turn.
+    if (!all_told) co_await sleep_for(std::chrono::nanoseconds(0));
+  }
+}
+
+task<void> server_base::all_ended() {
+  while (child_count() > 1) {
+    changed_.reset();
+    co_await changed_.wait();
+  }
+}
+
+task<void> server_base::finish_connections(bool tell) {
+  loop& on = owner_->owner_loop();
+  const loop_clock::time_point deadline = loop_clock::now() + limits_.drain_timeout;
+  if (tell) co_await end_reading();
+  if (child_count() > 1 && !on.hurry().is_set()) {
+    // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([](event& hurry, nursery& all) -> task<> {
+        co_await hurry.wait();
+        all.cancel();
+      }, std::ref(on.hurry()), std::ref(tasks));
+      tasks.start([](loop_clock::time_point end, nursery& all) -> task<> {
+        co_await sleep_until(end);
+        all.cancel();
+      }, deadline, std::ref(tasks));
+      co_await all_ended();
+      tasks.cancel();
+    });
+  }
+  for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
+    if (each == accept_chain_) continue;
+    ++counts_->cut_count;
+    each->cancel();
+  }
+  co_await all_ended();
+}
+
+void server_base::child_done(chain& child, bool completed) noexcept {
+  if (&child == accept_chain_) {
+    if (completed) {
+      auto* outcome = static_cast<task_promise<void>*>(child.root());
+      if (outcome->has_exception()) {
+        error_ = outcome->exception();
+        cancel_children();
+      }
+    }
+    accept_chain_ = nullptr;
+    child.~chain();
+  } else {
+    connection_done(static_cast<connection&>(child), completed);
+  }
+  if (accept_chain_ != nullptr || child_count() != 0) return;
+  if (owner_->cancel_requested() && !error_) {
+    owner_->destroy_later();
+  } else {
+    owner_->make_ready();
+  }
+}
+
+void server_base::connection_done(connection& ended, bool completed) noexcept {
+  if (completed && static_cast<task_promise<void>*>(ended.root())->has_exception()) {
+    ++counts_->failed_count;
+    report(ended);
+  }
+  --counts_->active_count;
+  if (ended.watched != nullptr) ended.watched->observer = nullptr;
+  delete &ended;
+  changed_.set();
+}
+
+void server_base::report(connection& ended) noexcept {
+  const std::exception_ptr error = static_cast<task_promise<void>*>(ended.root())->exception();
+  if (limits_.on_error != nullptr) {
+    limits_.on_error(ended.peer, error);
+    return;
+  }
+  try {
+    std::rethrow_exception(error);
+  } catch (const io_error&) {
+    // The peer is gone, or was too slow: everyday life.
+  } catch (const std::exception& other) {
+    std::fprintf(stderr, "connection of %s: %s\n", ended.peer.to_string().c_str(), other.what());
+  } catch (...) {
+    std::fprintf(stderr, "connection of %s: unknown exception\n", ended.peer.to_string().c_str());
+  }
+}
+
+void server_base::describe(std::string& text) const {
+  text += drain_.is_draining() ? "draining " : "serve ";
+  text += std::to_string(child_count() - (accept_chain_ != nullptr ? 1 : 0)) + " connections";
+}
+
+}  // namespace rill::detail

@@ -1,0 +1,253 @@
+// serve: a handler for every connection of a listener, until cancelled.
+// The accept loop done right: a nursery of connections, a cap, patience when resources are short,
+// and a drain that loses nothing it has accepted. Not here: how connections are accepted (tcp.h).
+// Read next: serve.cpp.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include <rill/net/endpoint.h>
+#include <rill/net/socket.h>
+#include <rill/net/tcp.h>
+#include <rill/runtime/chain.h>
+#include <rill/runtime/event.h>
+#include <rill/runtime/task.h>
+
+namespace rill {
+
+namespace detail {
+class server_base;
+}
+
+/// Counters of one serve(). Read them at any time; they cost an increment each.
+struct serve_statistics {
+  std::uint64_t accepted_count = 0;  ///< connections given to the handler
+  std::uint64_t active_count = 0;    ///< handlers running now
+  std::uint64_t active_peak = 0;     ///< the most there ever were
+  std::uint64_t failed_count = 0;    ///< handlers that ended with an exception
+  std::uint64_t short_count = 0;     ///< times accept found descriptors or memory short
+  std::uint64_t cut_count = 0;       ///< handlers cancelled when the drain's time was over
+};
+
+struct serve_limits {
+  /// Handlers at once; beyond it connections wait in the kernel's backlog. 0: no limit.
+  std::size_t connection_max = 0;
+  /// After the cancellation, how long handlers may go on before they are cancelled too.
+  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(5);
+  /// How long to wait after EMFILE, ENFILE, ENOBUFS or ENOMEM before the next accept, unless a
+  /// connection ends before that.
+  std::chrono::nanoseconds short_pause = std::chrono::milliseconds(100);
+  /// Where to count; must outlive the call. nullptr: nowhere.
+  serve_statistics* statistics = nullptr;
+  /// Told of an exception that left a handler. nullptr: what is not an io_error goes to stderr as
+  /// one line; a lost peer is no news.
+  void (*on_error)(const endpoint& peer, std::exception_ptr error) = nullptr;
+};
+static_assert(std::is_trivially_destructible_v<serve_limits>);
+
+/// Tells a handler that the server is draining: finish what has begun, say farewell, return.
+class drain_signal {
+ public:
+  bool is_draining() const noexcept { return event_.is_set(); }
+  /// Completes when draining begins.
+  [[nodiscard]] auto wait() noexcept { return event_.wait(); }
+
+ private:
+  friend class detail::server_base;
+  event event_;
+};
+
+namespace detail {
+
+/// What of serve() depends neither on listener nor handler.
+class server_base : public scope {
+ public:
+  void child_done(chain& child, bool completed) noexcept override;
+  /// Begins the drain. The chain is destroyed when the drain is over.
+  void cancel(chain&) noexcept override { begin_drain(); }
+  void describe(std::string& text) const override;
+
+ protected:
+  /// One connection: a chain whose outermost task is the handler's.
+  class connection : public chain {
+   public:
+    connection(server_base& server, scheduler& on) noexcept : chain(server, on) {}
+    static void* operator new(std::size_t size) { return allocate_frame(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+      free_frame(memory, size);
+    }
+
+    ip_endpoint peer;
+    socket_state* watched = nullptr;  // nullptr once the handler has let the stream go
+    bool told = false;                // that reading ends
+  };
+
+  explicit server_base(const serve_limits& limits) noexcept;
+  ~server_base() = default;
+
+  virtual void interrupt_accept() noexcept = 0;
+  void begin(promise_base& awaiting, task<void> accepting) noexcept;
+  void begin_drain() noexcept;
+  bool is_full() const noexcept {
+    return limits_.connection_max != 0 && counts_->active_count >= limits_.connection_max;
+  }
+  void started(connection& made, task<void> root) noexcept;
+  /// Until a connection has ended or draining begins; at most `limit`.
+  task<void> wait_for_change(std::chrono::nanoseconds limit);
+  /// The second half of the drain: tell the connections, wait, cut.
+  task<void> finish_connections(bool tell);
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+  serve_limits limits_;
+  drain_signal drain_;
+
+ private:
+  task<void> end_reading();
+  task<void> all_ended();
+  void report(connection& ended) noexcept;
+  void connection_done(connection& ended, bool completed) noexcept;
+
+  serve_statistics own_counts_;
+  serve_statistics* counts_;
+  alignas(chain) std::byte accept_storage_[sizeof(chain)];
+  chain* accept_chain_ = nullptr;
+  event changed_;
+  std::exception_ptr error_;
+};
+
+template <class Listener, class Handler>
+class serve_awaiter final : public server_base {
+ public:
+  using rill_awaiter = void;
+  using stream_type = typename Listener::stream_type;
+
+  serve_awaiter(Listener& listener, Handler&& handler, const serve_limits& limits) noexcept
+      : server_base(limits), listener_(&listener), handler_(std::forward<Handler>(handler)) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) {
+    promise_base& awaiting = frame.promise();
+    if (awaiting.owner_chain->suspend(awaiting, *this)) begin(awaiting, accept_all());
+  }
+  void await_resume() const { rethrow(); }
+
+ private:
+  static constexpr bool takes_drain_signal =
+      std::is_invocable_v<Handler&, stream_type, drain_signal&>;
+
+  struct connection_of final : connection {
+    connection_of(serve_awaiter& server, scheduler& on, stream_type&& accepted) noexcept
+        : connection(server, on), stream(std::move(accepted)) {}
+    stream_type stream;  // until the handler takes it, or for as long as it borrows it
+  };
+
+  void interrupt_accept() noexcept override { listener_->begin_stop(); }
+
+  task<void> accept_all() {
+    while (!drain_.is_draining()) {
+      if (is_full()) {
+        listener_->pause();
+        co_await wait_for_change(std::chrono::hours(1));
+        continue;
+      }
+      result<stream_type> peer = co_await as_result(listener_->accept());
+      if (peer) {
+        start(std::move(*peer));
+      } else if (!co_await accept_failed(peer.error())) {
+        break;
+      }
+    }
+    co_await listener_->stop();
+    while (listener_->unclaimed_count() != 0) {
+      result<stream_type> peer = co_await as_result(listener_->accept());
+      if (peer) start(std::move(*peer));
+    }
+    listener_->close();
+    co_await finish_connections(!takes_drain_signal);
+  }
+
+  /// False: the listener has been stopped.
+  task<bool> accept_failed(error cause) {
+    if (cause == std::errc::operation_canceled) co_return false;
+    if (cause == std::errc::too_many_files_open ||
+        cause == std::errc::too_many_files_open_in_system ||
+        cause == std::errc::no_buffer_space || cause == std::errc::not_enough_memory) {
+      count_shortage();
+      co_await wait_for_change(limits_.short_pause);
+      co_return true;
+    }
+    throw_error(cause, listener_->local().to_string());
+  }
+
+  void start(stream_type&& stream) {
+    auto* made = new connection_of(*this, accept_on(), std::move(stream));
+    if constexpr (requires { made->stream.state().observer; }) {
+      made->watched = &made->stream.state();
+      made->watched->observer = &made->watched;
+      made->peer = made->watched->peer;
+    }
+    if constexpr (takes_drain_signal) {
+      started(*made, std::invoke(handler_, std::move(made->stream), drain_));
+    } else {
+      started(*made, std::invoke(handler_, std::move(made->stream)));
+    }
+  }
+
+  scheduler& accept_on() const noexcept { return this->owner()->on(); }
+  void count_shortage() noexcept {
+    if (limits_.statistics != nullptr) ++limits_.statistics->short_count;
+  }
+
+  Listener* listener_;
+  Handler handler_;
+};
+
+template <class Handler, class Stream>
+concept connection_handler =
+    requires(Handler& handler, Stream stream, drain_signal& drain) {
+      { std::invoke(handler, std::move(stream)) } -> std::same_as<task<void>>;
+    } || requires(Handler& handler, Stream stream, drain_signal& drain) {
+      { std::invoke(handler, std::move(stream), drain) } -> std::same_as<task<void>>;
+    };
+
+}  // namespace detail
+
+/// Runs `handler(stream)` or `handler(stream, drain_signal&)`, which return task<>, for every
+/// connection of `listener`, all beside each other, until the awaiting chain is cancelled.
+///
+/// Cancellation drains: no more is accepted; what the backlog still held is served; connections
+///   whose handler takes no drain_signal see the end of their stream after the bytes that have
+///   already arrived (shutdown for reading), so idle ones end at once; then, after
+///   limits.drain_timeout or on loop::stop_now(), the rest is cancelled. When the last handler has
+///   ended the chain that awaits serve() is destroyed, as always.
+/// Returns: only if somebody else stopped the listener and all its connections have ended.
+/// Errors: of the listener itself, after cancelling the connections; short resources are waited
+///   out. What a handler throws ends its connection only; see serve_limits::on_error.
+/// Lifetime: `listener` must outlive the call and is closed by it. The handler is called through a
+///   reference that lives as long; give it a name if it captures by value.
+/// Cost: one record and the handler's frame a connection, from the cache.
+/// Example: examples/echo_server.cpp.
+template <class Listener, class Handler>
+  requires detail::connection_handler<std::remove_reference_t<Handler>,
+                                      typename Listener::stream_type>
+[[nodiscard]] auto serve(Listener& listener, Handler&& handler,
+                         const serve_limits& limits = serve_limits()) noexcept {
+  static_assert(std::is_lvalue_reference_v<Handler> || std::is_trivially_destructible_v<Handler>,
+                "capture by reference, or give the handler a name: a temporary lambda with "
+                "captures by value is destroyed twice by g++ 12");
+  return detail::serve_awaiter<Listener, Handler>(listener, std::forward<Handler>(handler),
+                                                  limits);
+}
+
+}  // namespace rill

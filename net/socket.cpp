@@ -1,0 +1,647 @@
+// The operations on sockets: for each its opcode, flags, first kernel and what becomes of errors.
+// The echo path runs through lease_awaiter::suspend, receive_completed, write_awaiter::suspend and
+// send_completed. See socket.h for the block they work on.
+#include <rill/net/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <rill/net/message_storage.h>
+#include <rill/runtime/frame_cache.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::detail {
+
+namespace {
+
+// One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
+constexpr std::size_t transfer_max = std::size_t{1} << 30;
+// The kernel's limit of pieces in one call (UIO_MAXIOV).
+constexpr std::size_t piece_max = 1024;
+// Full small buffers in a row after which a stream is served with large ones, and small receives
+// in a row after which it goes back.
+constexpr std::uint8_t full_before_large = 2;
+constexpr std::uint8_t small_before_small = 32;
+
+socket_state& socket_of(const operation& slot) noexcept {
+  return *static_cast<socket_state*>(slot.owner);
+}
+
+unsigned transfer_size(std::size_t size) noexcept {
+  return static_cast<unsigned>(std::min(size, transfer_max));
+}
+
+void describe_socket(const operation& slot, std::string& text) {
+  const socket_state& socket = socket_of(slot);
+  text += ' ' + socket.subject() + " (descriptor " + std::to_string(slot.descriptor) + ')';
+}
+
+void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
+
+/// The end of a single-shot operation: the waiter gets whatever the kernel said.
+void completed_once(operation& slot, int result, unsigned) noexcept {
+  slot.wake(result);
+  if (socket_of(slot).abandoned) socket_of(slot).settled();
+}
+
+// --- read_lease(): IORING_OP_RECV, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT; Linux 6.0 ---
+// Stays armed until the stream ends. 0: the peer has finished. ENOBUFS: the buffer ring was empty,
+// armed anew. ECANCELED: paused or closing. EINTR, EAGAIN: armed anew. Others end the stream.
+void prepare_receive_stream(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_recv_multishot(&sqe, slot.descriptor, nullptr, 0, 0);
+  sqe.flags |= IOSQE_BUFFER_SELECT;
+  sqe.buf_group = static_cast<std::uint16_t>(slot.argument);
+}
+
+void complete_receive_stream(operation& slot, int result, unsigned flags) noexcept {
+  socket_of(slot).receive_completed(result, flags);
+}
+
+// --- read(buffer): IORING_OP_RECV; Linux 5.6 ---
+// 0: the peer has finished. Errors are the caller's: ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...
+void prepare_receive(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_recv(&sqe, slot.descriptor, slot.buffer, transfer_size(slot.size), 0);
+}
+
+// --- read(buffers): IORING_OP_RECVMSG; Linux 5.3 ---
+void prepare_receive_vector(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_recvmsg(&sqe, slot.descriptor, &socket_of(slot).vectors->read.header, 0);
+}
+
+// --- write(buffer), write_all(buffer): IORING_OP_SEND; Linux 5.6, retried by itself from 5.19 ---
+// MSG_WAITALL: the kernel goes on after a short send instead of asking us each time.
+// MSG_NOSIGNAL: a peer that is gone gives EPIPE, not a signal.
+void prepare_send(operation& slot, io_uring_sqe& sqe) noexcept {
+  const auto* bytes = static_cast<const std::byte*>(slot.buffer) + slot.offset;
+  ::io_uring_prep_send(&sqe, slot.descriptor, bytes, transfer_size(slot.size - slot.offset),
+                       MSG_NOSIGNAL | MSG_WAITALL);
+}
+
+void prepare_send_some(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_send(&sqe, slot.descriptor, slot.buffer, transfer_size(slot.size), MSG_NOSIGNAL);
+}
+
+/// After a part was sent: true when `slot` goes on in the kernel.
+bool send_more(operation& slot, int result) noexcept {
+  if (result <= 0) {
+    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : result);
+    return false;
+  }
+  slot.offset += static_cast<unsigned>(result);
+  if (slot.offset < slot.size) {
+    if (!slot.cancel_sent()) return true;
+    slot.wake(-ECANCELED);
+    return false;
+  }
+  slot.wake(static_cast<int>(std::min<std::size_t>(slot.size, INT_MAX)));
+  return false;
+}
+
+void complete_send(operation& slot, int result, unsigned) noexcept {
+  if (send_more(slot, result)) {
+    slot.submit(socket_state::send_type);
+  } else if (socket_of(slot).abandoned) {
+    socket_of(slot).settled();
+  }
+}
+
+// --- write_all(buffers): IORING_OP_SENDMSG; Linux 5.3 ---
+void prepare_send_vector(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_sendmsg(&sqe, slot.descriptor, &socket_of(slot).vectors->write.header,
+                          MSG_NOSIGNAL | MSG_WAITALL);
+}
+
+void complete_send_vector(operation& slot, int result, unsigned) noexcept {
+  if (send_more(slot, result)) {
+    auto sent = static_cast<std::size_t>(result);
+    msghdr& header = socket_of(slot).vectors->write.header;
+    while (sent >= header.msg_iov->iov_len) {
+      sent -= header.msg_iov->iov_len;
+      ++header.msg_iov;
+      --header.msg_iovlen;
+    }
+    header.msg_iov->iov_base = static_cast<std::byte*>(header.msg_iov->iov_base) + sent;
+    header.msg_iov->iov_len -= sent;
+    slot.submit(socket_state::send_vector_type);
+  } else if (socket_of(slot).abandoned) {
+    socket_of(slot).settled();
+  }
+}
+
+// --- connect: IORING_OP_CONNECT; Linux 5.5. ECONNREFUSED, ETIMEDOUT, ENETUNREACH ... ---
+void prepare_connect(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_connect(&sqe, slot.descriptor, static_cast<const sockaddr*>(slot.buffer),
+                          static_cast<socklen_t>(slot.size));
+}
+
+// --- shutdown_write: IORING_OP_SHUTDOWN; Linux 5.11. ENOTCONN after a reset ---
+void prepare_shutdown(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_shutdown(&sqe, slot.descriptor, static_cast<int>(slot.argument));
+}
+
+// --- wait until writable or readable: IORING_OP_POLL_ADD; Linux 5.1 ---
+void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_poll_add(&sqe, slot.descriptor, slot.argument);
+}
+
+// --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
+void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_close(&sqe, slot.descriptor);
+}
+
+void complete_close(operation& slot, int, unsigned) noexcept {
+  slot.owner_loop().retire(slot);
+}
+
+}  // namespace
+
+const operation_type socket_state::receive_stream_type{
+    "read", prepare_receive_stream, complete_receive_stream, describe_socket, true, socket_settled};
+const operation_type socket_state::receive_type{"read", prepare_receive, completed_once,
+                                                describe_socket, false, socket_settled};
+const operation_type socket_state::receive_vector_type{
+    "read", prepare_receive_vector, completed_once, describe_socket, false, socket_settled};
+const operation_type socket_state::receive_private_type{
+    "read", prepare_receive,
+    [](operation& slot, int result, unsigned) noexcept {
+      socket_of(slot).private_completed(result);
+    },
+    describe_socket, true, socket_settled};
+const operation_type socket_state::send_type{"write", prepare_send, complete_send, describe_socket,
+                                             false, socket_settled};
+const operation_type socket_state::send_some_type{"write", prepare_send_some, completed_once,
+                                                  describe_socket, false, socket_settled};
+const operation_type socket_state::send_vector_type{
+    "write", prepare_send_vector, complete_send_vector, describe_socket, false, socket_settled};
+const operation_type socket_state::connect_type{"connect", prepare_connect, completed_once,
+                                                describe_socket, false, socket_settled};
+const operation_type socket_state::shutdown_type{"shutdown", prepare_shutdown, completed_once,
+                                                 describe_socket, false, socket_settled};
+const operation_type socket_state::poll_type{"poll", prepare_poll, completed_once, describe_socket,
+                                             false, socket_settled};
+const operation_type socket_state::close_type{
+    "close", prepare_close, complete_close, describe_socket, true,
+    [](operation& slot) noexcept { socket_of(slot).settled(); }};
+
+socket_state::socket_state(loop& on, int descriptor) noexcept : read(on, this), write(on, this) {
+  read.descriptor = descriptor;
+  write.descriptor = descriptor;
+  on.object_opened();
+}
+
+socket_state::~socket_state() { owner_loop().object_closed(); }
+
+socket_state& socket_state::make(loop& on, int descriptor) {
+  return *::new (allocate_frame(sizeof(socket_state))) socket_state(on, descriptor);
+}
+
+// ---------------------------------------------------------------- receiving
+
+void lease_awaiter::suspend(promise_base& frame) noexcept {
+  if (socket_->has_arrived()) {  // the task has had its share of this tick
+    socket_->read.set_deadline(timer_node::never);
+    frame.owner_chain->yield(frame);
+    return;
+  }
+  socket_->wait_for_stream(frame);
+}
+
+void socket_state::wait_for_stream(promise_base& frame) noexcept {
+  if (read.in_flight()) {
+    read.wait(frame, *read.type());
+  } else if (read.wait(frame, datagrams ? receive_datagrams_type : receive_stream_type)) {
+    start_streaming();
+  }
+}
+
+void socket_state::start_streaming() noexcept {
+  buffer_pool& pool = owner_loop().buffers();
+  unsigned group = large_messages ? buffer_pool::large_group : buffer_pool::small_group;
+  if (!pool.available(group)) {
+    group ^= 1U;
+    if (datagrams || !pool.available(group)) {  // a small buffer would truncate a datagram
+      start_private();
+      return;
+    }
+  }
+  read.argument = group;
+  read.submit(datagrams ? receive_datagrams_type : receive_stream_type);
+}
+
+void socket_state::stop_streaming() noexcept { read.request_cancel(); }
+
+void socket_state::receive_completed(int result, unsigned flags) noexcept {
+  const unsigned group = read.argument;
+  if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    const auto id = static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
+    buffer_pool& pool = owner_loop().buffers();
+    pool.taken(group);
+    if (result > 0 && !abandoned) {
+      append(group, id, static_cast<std::size_t>(result));
+    } else {
+      pool.give_back(group, id);
+    }
+  }
+  if (abandoned) {
+    settled();
+    return;
+  }
+  if (result == 0) {
+    ended = true;
+  } else if (result == -ENOBUFS) {
+    owner_loop().buffers().starved(group);
+  } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+    failure = -result;
+  }
+  if (read.has_waiter()) {
+    if (has_arrived()) {
+      read.wake(1);
+    } else if (!read.in_flight()) {
+      start_streaming();
+    }
+  } else if (read.in_flight() &&
+             arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
+    stop_streaming();
+  }
+}
+
+void socket_state::append(unsigned group, std::uint16_t id, std::size_t size) noexcept {
+  buffer_pool& pool = owner_loop().buffers();
+  const auto tag = static_cast<std::uint16_t>(
+      id | (group == buffer_pool::large_group ? large_bit : std::uint16_t{0}));
+  pool.waiting(group, id) = {static_cast<std::uint32_t>(size), none};
+  if (arrived_first == none) {
+    arrived_first = tag;
+  } else {
+    const unsigned last_group = (arrived_last & large_bit) != 0 ? 1 : 0;
+    pool.waiting(last_group, arrived_last & ~large_bit).next = tag;
+  }
+  arrived_last = tag;
+  ++arrived_count;
+  adapt_buffer_size(group, size);
+}
+
+void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept {
+  const bool is_large = group == buffer_pool::large_group;
+  const std::size_t small_size = owner_loop().buffers().buffer_size(buffer_pool::small_group);
+  if (datagrams || is_large != large_messages) return;  // or the other group was a stopgap
+  const bool wrong = is_large ? size <= small_size : size == small_size;
+  full_count = wrong ? static_cast<std::uint8_t>(full_count + 1) : std::uint8_t{0};
+  if (full_count < (is_large ? small_before_small : full_before_large)) return;
+  full_count = 0;
+  large_messages = !large_messages;
+  stop_streaming();  // armed anew, with the other group, when the task reads again
+}
+
+void socket_state::start_private() noexcept {
+  if (datagrams) {
+    read.submit(private_datagram_type);
+    return;
+  }
+  try {
+    private_buffer =
+        owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
+  } catch (const std::bad_alloc&) {
+    read.wake(-ENOMEM);
+    return;
+  }
+  read.buffer = private_buffer;
+  read.size = owner_loop().buffers().buffer_size(0);
+  read.submit(receive_private_type);
+}
+
+void socket_state::private_completed(int result) noexcept {
+  const std::unique_ptr<std::byte[]> bytes(std::exchange(private_buffer, nullptr));
+  if (abandoned) {
+    settled();
+    return;
+  }
+  if (result > 0) {
+    try {
+      if (unread == nullptr) unread = std::make_unique<std::vector<std::byte>>();
+      unread->insert(unread->end(), bytes.get(), bytes.get() + result);
+    } catch (const std::bad_alloc&) {
+      failure = ENOMEM;  // the bytes are lost, so the stream is
+    }
+  } else if (result == 0) {
+    ended = true;
+  } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+    failure = -result;
+  }
+  if (!read.has_waiter()) return;
+  if (has_arrived()) {
+    read.wake(1);
+  } else {
+    start_streaming();
+  }
+}
+
+void socket_state::pop_arrived() noexcept {
+  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
+  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  arrived_first = owner_loop().buffers().waiting(group, id).next;
+  arrived_offset = 0;
+  --arrived_count;
+}
+
+lease socket_state::pop_lease() noexcept {
+  buffer_pool& pool = owner_loop().buffers();
+  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
+  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const std::size_t offset = arrived_offset;
+  const std::size_t size = pool.waiting(group, id).size - offset;
+  pop_arrived();
+  return pool.lend(group, id, offset, size);
+}
+
+rill::result<lease> socket_state::take_lease() {
+  buffer_pool& pool = owner_loop().buffers();
+  if (unread != nullptr) {
+    const std::size_t size = unread->size();
+    std::byte* memory = pool.allocate_private(size);
+    std::memcpy(memory, unread->data(), size);
+    unread.reset();
+    return pool.lend_private(memory, size);
+  }
+  if (arrived_first != none) {
+    return pop_lease();
+  }
+  if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
+  if (ended) return lease();
+  return tl::unexpected(read.take_result().error());
+}
+
+rill::result<std::size_t> socket_state::take_bytes(std::span<std::byte> into) {
+  buffer_pool& pool = owner_loop().buffers();
+  std::size_t taken = 0;
+  if (unread != nullptr) {
+    taken = std::min(into.size(), unread->size());
+    std::memcpy(into.data(), unread->data(), taken);
+    if (taken == unread->size()) {
+      unread.reset();
+    } else {
+      unread->erase(unread->begin(), unread->begin() + static_cast<std::ptrdiff_t>(taken));
+    }
+  }
+  while (taken < into.size() && arrived_first != none) {
+    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
+    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    const std::size_t left = pool.waiting(group, id).size - arrived_offset;
+    const std::size_t part = std::min(left, into.size() - taken);
+    std::memcpy(into.data() + taken, pool.address(group, id) + arrived_offset, part);
+    taken += part;
+    arrived_offset += static_cast<std::uint32_t>(part);
+    if (part == left) {
+      pop_arrived();
+      pool.give_back(group, id);
+    }
+  }
+  if (taken != 0 || into.empty()) return taken;
+  if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
+  if (ended) return 0;
+  return read.take_result();
+}
+
+std::size_t socket_state::unread_size() const noexcept {
+  return unread == nullptr ? 0 : unread->size();
+}
+
+bool socket_state::gather(std::size_t size) {
+  buffer_pool& pool = owner_loop().buffers();
+  while (arrived_first != none && unread_size() < size) {
+    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
+    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    if (unread == nullptr) unread = std::make_unique<std::vector<std::byte>>();
+    const std::byte* const bytes = pool.address(group, id);
+    unread->insert(unread->end(), bytes + arrived_offset, bytes + pool.waiting(group, id).size);
+    pop_arrived();
+    pool.give_back(group, id);
+  }
+  return unread_size() >= size;
+}
+
+void gather_awaiter::suspend(promise_base& frame) noexcept {
+  if (socket_->arrived_first != socket_state::none || socket_->ended || socket_->failure != 0) {
+    frame.owner_chain->yield(frame);
+    return;
+  }
+  socket_->wait_for_stream(frame);
+}
+
+void read_awaiter::suspend(promise_base& frame) noexcept {
+  operation& slot = socket_->read;
+  if (socket_->has_arrived() || into_.empty()) {
+    slot.set_deadline(timer_node::never);
+    frame.owner_chain->yield(frame);
+  } else if (slot.in_flight()) {  // a stream, or its private stopgap: copy from what it brings
+    slot.wait(frame, *slot.type());
+  } else {
+    slot.buffer = into_.data();
+    slot.size = into_.size();
+    slot.start(frame, socket_state::receive_type);
+  }
+}
+
+rill::result<std::size_t> read_awaiter::take_result() {
+  if (into_.empty()) return 0;
+  if (socket_->has_arrived()) return socket_->take_bytes(into_);
+  return socket_->read.take_result();
+}
+
+void read_vector_awaiter::suspend(promise_base& frame) {
+  operation& slot = socket_->read;
+  if (socket_->has_arrived()) {
+    slot.set_deadline(timer_node::never);
+    frame.owner_chain->yield(frame);
+  } else if (slot.in_flight()) {
+    slot.wait(frame, *slot.type());
+  } else {
+    if (socket_->vectors == nullptr) socket_->vectors = std::make_unique<vector_storage>();
+    vector_storage::side& side = socket_->vectors->read;
+    side.pieces.clear();
+    for (const mutable_buffer& piece : into_.first(std::min(into_.size(), piece_max))) {
+      side.pieces.push_back({piece.data(), piece.size()});
+    }
+    side.header = {};
+    side.header.msg_iov = side.pieces.data();
+    side.header.msg_iovlen = side.pieces.size();
+    slot.start(frame, socket_state::receive_vector_type);
+  }
+}
+
+rill::result<std::size_t> read_vector_awaiter::take_result() {
+  if (!socket_->has_arrived()) return socket_->read.take_result();
+  std::size_t taken = 0;
+  for (const mutable_buffer& piece : into_) {
+    if (piece.empty()) continue;
+    if (taken != 0 && socket_->arrived_first == socket_state::none && !socket_->unread) break;
+    const rill::result<std::size_t> part = socket_->take_bytes(piece);
+    if (!part) return part;
+    taken += *part;
+    if (*part < piece.size()) break;
+  }
+  return taken;
+}
+
+// ---------------------------------------------------------------- sending and connecting
+
+void write_awaiter::suspend(promise_base& frame) noexcept {
+  operation& slot = socket_->write;
+  slot.buffer = const_cast<std::byte*>(bytes_.data());
+  slot.size = bytes_.size();
+  slot.offset = 0;
+  slot.start(frame, *type_);
+}
+
+void write_vector_awaiter::suspend(promise_base& frame) {
+  operation& slot = socket_->write;
+  if (socket_->vectors == nullptr) socket_->vectors = std::make_unique<vector_storage>();
+  vector_storage::side& side = socket_->vectors->write;
+  side.pieces.clear();
+  std::size_t total = 0;
+  for (const const_buffer& piece : bytes_) {
+    if (piece.empty()) continue;
+    side.pieces.push_back({const_cast<std::byte*>(piece.data()), piece.size()});
+    total += piece.size();
+  }
+  RILL_ASSERT(side.pieces.size() <= piece_max, "write_all takes at most 1,024 pieces at once");
+  side.header = {};
+  side.header.msg_iov = side.pieces.data();
+  side.header.msg_iovlen = side.pieces.size();
+  slot.size = total;
+  slot.offset = 0;
+  slot.start(frame, socket_state::send_vector_type);
+}
+
+// ---------------------------------------------------------------- the end
+
+void socket_state::abandon() noexcept {
+  if (observer != nullptr) *observer = nullptr;
+  abandoned = true;
+  drop_arrived();
+  // Whoever waits for a stream's bytes leaves at once; whoever lent memory to the kernel stays
+  // until the kernel has answered.
+  if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {
+    read.wake(-ECANCELED);
+  }
+  read.request_cancel();
+  write.request_cancel();
+  close_if_settled();
+}
+
+void socket_state::drop_arrived() noexcept {
+  while (arrived_first != none) {
+    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
+    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    pop_arrived();
+    owner_loop().buffers().give_back(group, id);
+  }
+  unread.reset();
+}
+
+void socket_state::settled() noexcept {
+  if (closing) {
+    closed();
+  } else if (abandoned) {
+    close_if_settled();
+  }
+}
+
+void socket_state::close_if_settled() noexcept {
+  if (closing || !read.is_settled() || !write.is_settled()) return;
+  closing = true;
+  write.submit(close_type);
+}
+
+void socket_state::closed() noexcept {
+  if (closer != nullptr) closer->wake(0);
+  this->~socket_state();
+  free_frame(this, sizeof(socket_state));
+}
+
+close_awaiter::~close_awaiter() {
+  if (state_ != nullptr) state_->closer = nullptr;
+}
+
+void close_awaiter::suspend(promise_base& frame) noexcept {
+  if (!socket_) {
+    frame.owner_chain->yield(frame);
+    return;
+  }
+  static constexpr operation_type type{"close", nullptr, nullptr, nullptr};
+  operation& slot = slot_.acquire(socket_->owner_loop());
+  if (!slot.wait(frame, type)) return;
+  state_ = &*socket_;
+  state_->closer = &slot;
+  socket_.reset();
+}
+
+// ---------------------------------------------------------------- names, options, errors
+
+std::string socket_state::subject() const {
+  if (has_ip_peer) return peer.to_string();
+  return "descriptor " + std::to_string(read.descriptor);
+}
+
+void socket_state::throw_read_error(const error& cause) const { throw_error(cause, subject()); }
+
+void socket_state::throw_write_error() const {
+  throw_error(write.take_result().error(), subject());
+}
+
+void throw_call_error(int negative_errno, const char* operation, const std::string& subject) {
+  throw io_error(error::from_errno(-negative_errno, operation), subject);
+}
+
+int open_socket(loop& on, const endpoint& of, int type) {
+  int family = AF_UNIX;
+  if (of.kind() == endpoint_kind::ipv4) family = AF_INET;
+  if (of.kind() == endpoint_kind::ipv6) family = AF_INET6;
+  return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
+}
+
+void set_option(loop& on, int descriptor, int level, int option, int value,
+                const char* operation) {
+  checked(on.kernel().set_option(descriptor, level, option, &value, sizeof(value)), operation,
+          "descriptor " + std::to_string(descriptor));
+}
+
+int get_option(loop& on, int descriptor, int level, int option, const char* operation) {
+  int value = 0;
+  unsigned size = sizeof(value);
+  checked(on.kernel().get_option(descriptor, level, option, &value, size), operation,
+          "descriptor " + std::to_string(descriptor));
+  return value;
+}
+
+namespace {
+
+endpoint to_endpoint(int status, const std::byte* bytes, unsigned size) {
+  if (status < 0) return endpoint();
+  return endpoint::from_native({bytes, size}).value_or(endpoint());
+}
+
+}  // namespace
+
+endpoint local_endpoint(loop& on, int descriptor) {
+  alignas(8) std::byte bytes[endpoint::native_size_max] = {};
+  unsigned size = sizeof(bytes);
+  const int status = on.kernel().local_name(descriptor, bytes, size);
+  return to_endpoint(status, bytes, size);
+}
+
+endpoint peer_endpoint(loop& on, int descriptor) {
+  alignas(8) std::byte bytes[endpoint::native_size_max] = {};
+  unsigned size = sizeof(bytes);
+  const int status = on.kernel().peer_name(descriptor, bytes, size);
+  return to_endpoint(status, bytes, size);
+}
+
+}  // namespace rill::detail

@@ -1,0 +1,332 @@
+// What every socket of this library owns: a pooled block with a read slot and a write slot, and the
+// awaiters that point into it. This is machinery; users meet tcp.h, unix.h and udp.h.
+// Not here: options and addresses of a protocol. Read next: socket.cpp, where the operations
+// themselves stand (opcode, kernel version, errors), then runtime/loop.cpp.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rill/net/buffer.h>
+#include <rill/net/endpoint.h>
+#include <rill/runtime/buffer_pool.h>
+#include <rill/runtime/loop.h>
+#include <rill/runtime/operation.h>
+
+namespace rill::detail {
+
+class vector_storage;
+class datagram_storage;
+
+/// The block. Lives from the socket's birth until its last completion, whoever lets go first.
+class socket_state {
+ public:
+  /// Takes over `descriptor`.
+  static socket_state& make(loop& on, int descriptor);
+  /// The socket object is gone: withdraws what is in flight, closes, frees. Enters no kernel.
+  void abandon() noexcept;
+
+  socket_state(const socket_state&) = delete;
+  socket_state& operator=(const socket_state&) = delete;
+
+  loop& owner_loop() const noexcept { return read.owner_loop(); }
+
+  // --- receiving into the loop's buffers ---
+  /// Bytes, the end or an error have arrived and were not yet handed out.
+  bool has_arrived() const noexcept {
+    return arrived_first != none || unread != nullptr || ended || failure != 0 ||
+           private_arrived;
+  }
+  /// Suspends the frame until something arrives; arms the receive if none is in flight.
+  void wait_for_stream(promise_base& frame) noexcept;
+  void start_streaming() noexcept;
+  void stop_streaming() noexcept;
+  rill::result<lease> take_lease();
+  rill::result<std::size_t> take_bytes(std::span<std::byte> into);
+  /// Moves what has arrived into `unread` until that holds at least `size` bytes. False: not yet.
+  bool gather(std::size_t size);
+  std::size_t unread_size() const noexcept;
+
+  /// "127.0.0.1:40112" of the peer, or what else names this socket.
+  std::string subject() const;
+  [[noreturn]] void throw_read_error(const error& cause) const;
+  [[noreturn]] void throw_write_error() const;
+
+  void receive_completed(int result, unsigned flags) noexcept;
+  void private_completed(int result) noexcept;
+  /// The oldest buffer that has arrived, as a lease. REQUIRES: there is one.
+  lease pop_lease() noexcept;
+  void settled() noexcept;
+
+  static const operation_type receive_stream_type;
+  static const operation_type receive_type;
+  static const operation_type receive_vector_type;
+  static const operation_type receive_private_type;
+  static const operation_type send_type;
+  static const operation_type send_some_type;
+  static const operation_type send_vector_type;
+  static const operation_type connect_type;
+  static const operation_type shutdown_type;
+  static const operation_type close_type;
+  static const operation_type poll_type;
+  static const operation_type receive_datagrams_type;
+  static const operation_type receive_datagram_type;
+  static const operation_type private_datagram_type;
+  static const operation_type send_datagram_type;
+
+  static constexpr std::uint16_t none = UINT16_MAX;
+  static constexpr std::uint16_t large_bit = 0x8000;
+  /// A peer that sends faster than its task reads: beyond this many buffers waiting, receiving
+  /// pauses until the task has caught up, so that one peer cannot drain the loop's buffers.
+  static constexpr unsigned arrived_max = 4;
+  /// The same for datagrams, which come one to a buffer.
+  static constexpr unsigned datagram_arrived_max = 64;
+
+  operation read;
+  operation write;
+  ip_endpoint peer;                              ///< kept from accept or connect
+  bool has_ip_peer = false;
+  bool abandoned = false;
+  bool closing = false;
+  bool ended = false;                            ///< the peer has finished sending
+  bool large_messages = false;                   ///< which group of buffers to receive into
+  bool private_arrived = false;                  ///< a datagram came while the pool was empty
+  std::uint8_t full_count = 0;                   ///< full, or small, receives in a row
+  /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
+  std::uint16_t arrived_first = none;
+  std::uint16_t arrived_last = none;
+  std::uint16_t arrived_count = 0;
+  std::uint32_t arrived_offset = 0;              ///< bytes of the first one already handed out
+  int failure = 0;                               ///< errno that ended the stream, or 0
+  socket_state** observer = nullptr;             ///< set to nullptr when the socket is let go
+  operation* closer = nullptr;                   ///< whoever waits for the end of close()
+  std::byte* private_buffer = nullptr;           ///< of a receive while the pool was empty
+  std::unique_ptr<std::vector<std::byte>> unread;
+  std::unique_ptr<vector_storage> vectors;
+  std::unique_ptr<datagram_storage> datagrams;   ///< of datagram sockets only
+
+ private:
+  socket_state(loop& on, int descriptor) noexcept;
+  ~socket_state();
+  void append(unsigned group, std::uint16_t id, std::size_t size) noexcept;
+  void pop_arrived() noexcept;
+  void adapt_buffer_size(unsigned group, std::size_t size) noexcept;
+  void start_private() noexcept;
+  void drop_arrived() noexcept;
+  void close_if_settled() noexcept;
+  void closed() noexcept;
+  void free() noexcept;
+};
+
+/// Owns a socket_state. Movable; the state stays where it is.
+class socket_handle {
+ public:
+  socket_handle() noexcept {}
+  explicit socket_handle(socket_state& state) noexcept : state_(&state) {}
+  socket_handle(socket_handle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  socket_handle& operator=(socket_handle&& other) noexcept {
+    if (this != &other) {
+      reset();
+      state_ = std::exchange(other.state_, nullptr);
+    }
+    return *this;
+  }
+  ~socket_handle() { reset(); }
+
+  void reset() noexcept {
+    if (state_ != nullptr) std::exchange(state_, nullptr)->abandon();
+  }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+  socket_state& operator*() const noexcept {
+    RILL_ASSERT(state_ != nullptr, "a closed or moved-from socket was used");
+    return *state_;
+  }
+  socket_state* operator->() const noexcept { return &**this; }
+
+ private:
+  socket_state* state_ = nullptr;
+};
+
+/// The common part of awaiters on a socket's slot.
+class socket_awaiter {
+ public:
+  using rill_awaiter = void;
+  explicit socket_awaiter(socket_state& socket) noexcept : socket_(&socket) {}
+
+ protected:
+  socket_state* socket_;
+};
+
+/// read_lease(): the next bytes, lent.
+class lease_awaiter : public socket_awaiter {
+ public:
+  using socket_awaiter::socket_awaiter;
+  bool await_ready() const noexcept {
+    return socket_->has_arrived() && socket_->owner_loop().may_continue();
+  }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    suspend(frame.promise());
+  }
+  lease await_resume() {
+    rill::result<lease> taken = socket_->take_lease();
+    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    return std::move(*taken);
+  }
+  rill::result<lease> take_result() { return socket_->take_lease(); }
+  void set_deadline(std::int64_t deadline) noexcept { socket_->read.set_deadline(deadline); }
+
+ private:
+  void suspend(promise_base& frame) noexcept;
+};
+
+/// read(buffer): the next bytes, in the caller's memory.
+class read_awaiter : public socket_awaiter {
+ public:
+  read_awaiter(socket_state& socket, mutable_buffer into) noexcept
+      : socket_awaiter(socket), into_(into) {}
+  bool await_ready() const noexcept {
+    return (into_.empty() || socket_->has_arrived()) && socket_->owner_loop().may_continue();
+  }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    suspend(frame.promise());
+  }
+  std::size_t await_resume() {
+    const rill::result<std::size_t> taken = take_result();
+    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    return *taken;
+  }
+  rill::result<std::size_t> take_result();
+  void set_deadline(std::int64_t deadline) noexcept { socket_->read.set_deadline(deadline); }
+
+ private:
+  void suspend(promise_base& frame) noexcept;
+  mutable_buffer into_;
+};
+
+/// Waits until something new has arrived, for gather: what read_exactly and peek are made of.
+class gather_awaiter : public socket_awaiter {
+ public:
+  using socket_awaiter::socket_awaiter;
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    suspend(frame.promise());
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  void suspend(promise_base& frame) noexcept;
+};
+
+/// read(buffers): the next bytes, spread over several pieces of memory.
+class read_vector_awaiter : public socket_awaiter {
+ public:
+  read_vector_awaiter(socket_state& socket, std::span<const mutable_buffer> into) noexcept
+      : socket_awaiter(socket), into_(into) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) {
+    suspend(frame.promise());
+  }
+  std::size_t await_resume() {
+    const rill::result<std::size_t> taken = take_result();
+    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    return *taken;
+  }
+  rill::result<std::size_t> take_result();
+  void set_deadline(std::int64_t deadline) noexcept { socket_->read.set_deadline(deadline); }
+
+ private:
+  void suspend(promise_base& frame);
+  std::span<const mutable_buffer> into_;
+};
+
+/// write_all(buffers): gathered from several pieces of memory.
+class write_vector_awaiter : public socket_awaiter {
+ public:
+  write_vector_awaiter(socket_state& socket, std::span<const const_buffer> bytes) noexcept
+      : socket_awaiter(socket), bytes_(bytes) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) {
+    suspend(frame.promise());
+  }
+  void await_resume() {
+    if (socket_->write.result() < 0) [[unlikely]] socket_->throw_write_error();
+  }
+  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
+
+ private:
+  void suspend(promise_base& frame);
+  std::span<const const_buffer> bytes_;
+};
+
+/// write_all(buffer), write(buffer), connect, shutdown: what runs in the write slot.
+class write_awaiter : public socket_awaiter {
+ public:
+  write_awaiter(socket_state& socket, const_buffer bytes, const operation_type& type) noexcept
+      : socket_awaiter(socket), bytes_(bytes), type_(&type) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    suspend(frame.promise());
+  }
+  std::size_t await_resume() {
+    if (socket_->write.result() < 0) [[unlikely]] socket_->throw_write_error();
+    return static_cast<std::size_t>(socket_->write.result());
+  }
+  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
+
+ private:
+  void suspend(promise_base& frame) noexcept;
+  const_buffer bytes_;
+  const operation_type* type_;
+};
+
+/// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.
+class close_awaiter {
+ public:
+  using rill_awaiter = void;
+  explicit close_awaiter(socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
+  ~close_awaiter();
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    suspend(frame.promise());
+  }
+  void await_resume() noexcept { state_ = nullptr; }
+
+ private:
+  void suspend(promise_base& frame) noexcept;
+  socket_handle socket_;
+  socket_state* state_ = nullptr;  // being closed; gone when this awaiter resumes
+  pooled_operation slot_;
+};
+
+/// A failed control call as an exception.
+[[noreturn]] void throw_call_error(int negative_errno, const char* operation,
+                                   const std::string& subject);
+inline int checked(int status, const char* operation, const std::string& subject) {
+  if (status < 0) [[unlikely]] throw_call_error(status, operation, subject);
+  return status;
+}
+
+/// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
+int open_socket(loop& on, const endpoint& of, int type);
+void set_option(loop& on, int descriptor, int level, int option, int value,
+                const char* operation);
+int get_option(loop& on, int descriptor, int level, int option, const char* operation);
+endpoint local_endpoint(loop& on, int descriptor);
+endpoint peer_endpoint(loop& on, int descriptor);
+
+}  // namespace rill::detail

@@ -1,0 +1,408 @@
+// TCP streams and listeners: options, connecting, accepting. See tcp.h.
+#include <rill/net/tcp.h>
+
+#include <cerrno>
+#include <deque>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill {
+
+static_assert(SHUT_RD == 0 && SHUT_WR == 1, "stream_socket names them by number");
+
+// ---------------------------------------------------------------- stream_socket
+
+task<bool> stream_socket::read_exactly(mutable_buffer into) {
+  detail::socket_state& socket = *socket_;
+  while (!socket.gather(into.size())) {
+    if (socket.failure != 0) {
+      socket.throw_read_error(error::from_errno(socket.failure, "read"));
+    }
+    if (socket.ended) co_return false;
+    co_await detail::gather_awaiter(socket);
+    if (socket.read.result() < 0 && !socket.has_arrived()) {
+      socket.throw_read_error(socket.read.take_result().error());
+    }
+  }
+  if (!into.empty()) socket.take_bytes(into);
+  co_return true;
+}
+
+void stream_socket::set_send_buffer_size(int size) {
+  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, size, "SO_SNDBUF");
+}
+int stream_socket::send_buffer_size() const {
+  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF");
+}
+void stream_socket::set_receive_buffer_size(int size) {
+  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF");
+}
+int stream_socket::receive_buffer_size() const {
+  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF");
+}
+void stream_socket::set_linger(std::optional<std::chrono::seconds> time) {
+  linger value{};
+  value.l_onoff = time.has_value() ? 1 : 0;
+  value.l_linger = time.has_value() ? static_cast<int>(time->count()) : 0;
+  detail::checked(owner_loop().kernel().set_option(descriptor(), SOL_SOCKET, SO_LINGER, &value,
+                                                   sizeof(value)),
+                  "SO_LINGER", socket_->subject());
+}
+
+// ---------------------------------------------------------------- tcp_stream
+
+task<tcp_stream> tcp_stream::connect(endpoint to) {
+  loop& on = loop::current();
+  const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
+  tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
+  detail::socket_state& socket = stream.state();
+  if (const auto ip = to.ip()) {
+    socket.peer = *ip;
+    socket.has_ip_peer = true;
+  }
+  stream.set_no_delay(true);
+  const std::span<const std::byte> name = to.native();
+  co_await detail::write_awaiter(socket, const_buffer(name.data(), name.size()),
+                                 detail::socket_state::connect_type);
+  co_return stream;
+}
+
+void tcp_stream::set_no_delay(bool on) {
+  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0,
+                     "TCP_NODELAY");
+}
+bool tcp_stream::no_delay() const {
+  return detail::get_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY,
+                            "TCP_NODELAY") != 0;
+}
+void tcp_stream::set_keep_alive(const keep_alive_options& options) {
+  loop& on = owner_loop();
+  const int socket = descriptor();
+  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPIDLE,
+                     static_cast<int>(options.idle.count()), "TCP_KEEPIDLE");
+  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPINTVL,
+                     static_cast<int>(options.interval.count()), "TCP_KEEPINTVL");
+  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPCNT, options.probe_count, "TCP_KEEPCNT");
+  detail::set_option(on, socket, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
+}
+void tcp_stream::clear_keep_alive() {
+  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_KEEPALIVE, 0, "SO_KEEPALIVE");
+}
+void tcp_stream::set_user_timeout(std::chrono::milliseconds time) {
+  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                     static_cast<int>(time.count()), "TCP_USER_TIMEOUT");
+}
+void tcp_stream::set_quick_ack(bool on) {
+  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_QUICKACK, on ? 1 : 0,
+                     "TCP_QUICKACK");
+}
+
+// ---------------------------------------------------------------- accepting
+
+namespace detail {
+
+/// One listening socket of a listener.
+struct listening {
+  listening(loop& on, accept_queue& queue, int descriptor_number) noexcept
+      : accept(on, &queue) {
+    accept.descriptor = descriptor_number;
+  }
+  operation accept;
+  bool closing = false;
+};
+
+class accept_queue {
+ public:
+  explicit accept_queue(loop& on) : claim(on, this), on_(&on) { on.object_opened(); }
+
+  loop& owner_loop() const noexcept { return *on_; }
+  void add(int descriptor) { sockets.emplace_back(*on_, *this, descriptor); }
+  void arm() noexcept;
+  void accepted(int result) noexcept;
+  void abandon() noexcept;
+  void close_if_settled() noexcept;
+  std::string subject() const;
+
+  static const operation_type accept_type;
+  static const operation_type claim_type;
+  static const operation_type close_type;
+  /// Connections that may wait here for accept(): beyond it they stay in the kernel's backlog.
+  static constexpr std::size_t unclaimed_max = 64;
+
+  operation claim;               // where the task that accepts waits; never in flight itself
+  std::deque<listening> sockets;  // addresses stay valid: operations are in flight
+  std::deque<int> unclaimed;
+  int failure = 0;               // errno of a resource that was short; told once
+  bool stopped = false;
+  bool abandoned = false;
+  unsigned closed_count = 0;
+
+ private:
+  loop* on_;
+};
+
+namespace {
+
+accept_queue& queue_of(const operation& slot) noexcept {
+  return *static_cast<accept_queue*>(slot.owner);
+}
+
+// --- accept(): IORING_OP_ACCEPT, IORING_ACCEPT_MULTISHOT; Linux 5.19 ---
+// Stays armed. EMFILE, ENFILE, ENOBUFS, ENOMEM: told to the caller, who waits before the next
+// call. ECANCELED: paused. Others concern one connection that is gone already: armed anew.
+void prepare_accept(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_multishot_accept(&sqe, slot.descriptor, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+void complete_accept(operation& slot, int result, unsigned) noexcept {
+  queue_of(slot).accepted(result);
+}
+
+void describe_queue(const operation& slot, std::string& text) {
+  text += ' ' + queue_of(slot).subject();
+}
+
+void prepare_close_listening(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_close(&sqe, slot.descriptor);
+}
+
+}  // namespace
+
+const operation_type accept_queue::accept_type{
+    "accept", prepare_accept, complete_accept, describe_queue, true,
+    [](operation& slot) noexcept { queue_of(slot).close_if_settled(); }};
+const operation_type accept_queue::claim_type{"accept", nullptr, nullptr, describe_queue, true};
+const operation_type accept_queue::close_type{
+    "close", prepare_close_listening,
+    [](operation& slot, int, unsigned) noexcept {
+      accept_queue& queue = queue_of(slot);
+      if (++queue.closed_count == queue.sockets.size()) slot.owner_loop().retire(slot);
+    },
+    describe_queue, true,
+    [](operation& slot) noexcept {
+      accept_queue& queue = queue_of(slot);
+      queue.owner_loop().object_closed();
+      delete &queue;
+    }};
+
+void accept_queue::arm() noexcept {
+  if (stopped) return;
+  for (listening& each : sockets) {
+    if (!each.accept.in_flight()) each.accept.submit(accept_type);
+  }
+}
+
+void accept_queue::accepted(int result) noexcept {
+  if (abandoned) {
+    if (result >= 0) on_->kernel().close(result);
+    close_if_settled();
+    return;
+  }
+  if (result >= 0) {
+    unclaimed.push_back(result);
+    if (claim.has_waiter()) {
+      claim.wake(0);
+    } else if (unclaimed.size() >= unclaimed_max && !stopped) {
+      for (listening& each : sockets) each.accept.request_cancel();
+    }
+    return;
+  }
+  if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM) {
+    failure = -result;
+    if (claim.has_waiter()) claim.wake(result);
+  } else if (claim.has_waiter()) {
+    arm();
+  }
+}
+
+void accept_queue::abandon() noexcept {
+  abandoned = true;
+  stopped = true;
+  if (claim.has_waiter()) claim.wake(-ECANCELED);
+  for (const int descriptor : unclaimed) on_->kernel().close(descriptor);
+  unclaimed.clear();
+  for (listening& each : sockets) each.accept.request_cancel();
+  close_if_settled();
+}
+
+void accept_queue::close_if_settled() noexcept {
+  if (!abandoned) return;
+  if (sockets.empty()) {  // bind has failed
+    on_->object_closed();
+    delete this;
+    return;
+  }
+  for (listening& each : sockets) {
+    if (each.closing || !each.accept.is_settled()) continue;
+    each.closing = true;
+    each.accept.submit(close_type);
+  }
+}
+
+std::string accept_queue::subject() const {
+  return sockets.empty() ? std::string()
+                         : local_endpoint(*on_, sockets.front().accept.descriptor).to_string();
+}
+
+void accept_queue_handle::reset() noexcept {
+  if (queue_ != nullptr) std::exchange(queue_, nullptr)->abandon();
+}
+
+bool accept_awaiter_base::suspend(promise_base& frame) noexcept {
+  accept_queue& queue = *queue_;
+  if (!queue.unclaimed.empty() || queue.failure != 0 || queue.stopped) {
+    queue.claim.set_deadline(timer_node::never);
+    if (frame.owner_chain->on().may_continue()) return false;
+    frame.owner_chain->yield(frame);
+    return true;
+  }
+  if (queue.claim.wait(frame, accept_queue::claim_type)) queue.arm();
+  return true;
+}
+
+void accept_awaiter_base::set_deadline(std::int64_t deadline) noexcept {
+  queue_->claim.set_deadline(deadline);
+}
+
+rill::result<socket_handle> accept_awaiter_base::take() {
+  accept_queue& queue = *queue_;
+  if (queue.unclaimed.empty()) {
+    if (queue.failure != 0) {
+      return tl::unexpected(error::from_errno(std::exchange(queue.failure, 0), "accept"));
+    }
+    if (queue.stopped) return tl::unexpected(error::from_errno(ECANCELED, "accept"));
+    return tl::unexpected(queue.claim.take_result().error());
+  }
+  const int descriptor = queue.unclaimed.front();
+  queue.unclaimed.pop_front();
+  socket_state& socket = socket_state::make(queue.owner_loop(), descriptor);
+  if (const auto ip = peer_endpoint(queue.owner_loop(), descriptor).ip()) {
+    socket.peer = *ip;
+    socket.has_ip_peer = true;
+  }
+  return socket_handle(socket);
+}
+
+void accept_awaiter_base::fail(const error& cause) const {
+  throw_error(cause, queue_->subject());
+}
+
+}  // namespace detail
+
+// ---------------------------------------------------------------- stream_listener
+
+namespace {
+
+int listen_on(loop& on, const endpoint& to, const listen_options& options) {
+  const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
+  try {
+    const std::string subject = to.to_string();
+    if (to.is_ip()) {
+      detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+      // Accepted sockets inherit it, which saves a system call for each of them.
+      detail::set_option(on, descriptor, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+    }
+    if (options.join) {
+      detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+    }
+    if (to.kind() == endpoint_kind::ipv6) {
+      // IPv4 has sockets of its own; one that takes both would hide which address was meant.
+      detail::set_option(on, descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+    }
+    const std::span<const std::byte> name = to.native();
+    detail::checked(
+        on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size())), "bind",
+        subject);
+    detail::checked(on.kernel().listen(descriptor, options.backlog), "listen", subject);
+  } catch (...) {
+    on.kernel().close(descriptor);
+    throw;
+  }
+  return descriptor;
+}
+
+}  // namespace
+
+stream_listener::stream_listener(std::span<const endpoint> to, const listen_options& options) {
+  loop& on = loop::current();
+  queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
+  std::uint16_t port = 0;
+  for (const endpoint& each : to) {
+    const auto ip = each.ip();
+    const bool numbered = ip && each.port() == 0 && port != 0;
+    const endpoint target = numbered ? endpoint(ip->address(), port) : each;
+    const int descriptor = listen_on(on, target, options);
+    queue_->add(descriptor);
+    if (port == 0) port = detail::local_endpoint(on, descriptor).port();
+  }
+}
+
+stream_listener::stream_listener(int descriptor) {
+  loop& on = loop::current();
+  // The ring waits by itself; on a descriptor with O_NONBLOCK it would fail with EAGAIN instead.
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
+  queue_->add(descriptor);
+}
+
+endpoint stream_listener::local() const {
+  return detail::local_endpoint(queue_->owner_loop(), queue_->sockets.front().accept.descriptor);
+}
+
+std::vector<endpoint> stream_listener::locals() const {
+  std::vector<endpoint> all;
+  for (const detail::listening& each : queue_->sockets) {
+    all.push_back(detail::local_endpoint(queue_->owner_loop(), each.accept.descriptor));
+  }
+  return all;
+}
+
+std::size_t stream_listener::unclaimed_count() const noexcept { return queue_->unclaimed.size(); }
+
+loop& stream_listener::owner_loop() const noexcept { return queue_->owner_loop(); }
+
+void tcp_listener::share() {
+  for (const detail::listening& each : queue_->sockets) {
+    detail::set_option(queue_->owner_loop(), each.accept.descriptor, SOL_SOCKET, SO_REUSEPORT, 1,
+                       "SO_REUSEPORT");
+  }
+}
+
+void stream_listener::pause() noexcept {
+  for (detail::listening& each : queue_->sockets) each.accept.request_cancel();
+}
+
+void stream_listener::begin_stop() noexcept {
+  queue_->stopped = true;
+  if (queue_->claim.has_waiter()) queue_->claim.wake(-ECANCELED);
+}
+
+task<void> stream_listener::stop() {
+  detail::accept_queue& queue = *queue_;
+  const auto next_turn = [] { return sleep_for(std::chrono::nanoseconds(0)); };
+  begin_stop();
+  for (detail::listening& each : queue.sockets) {
+    // Closing resets what is in the backlog, and a paused accept may have left some there.
+    while (each.accept.in_flight() && each.accept.cancel_sent()) co_await next_turn();
+    if (!each.accept.in_flight()) each.accept.submit(detail::accept_queue::accept_type);
+  }
+  std::size_t before = 0;
+  do {
+    before = queue.unclaimed.size();
+    co_await next_turn();
+    co_await next_turn();
+  } while (queue.unclaimed.size() != before);
+  for (detail::listening& each : queue.sockets) each.accept.request_cancel();
+  for (detail::listening& each : queue.sockets) {
+    while (!each.accept.is_settled()) co_await next_turn();
+  }
+}
+
+}  // namespace rill

@@ -1,0 +1,316 @@
+// TCP: streams and listeners.
+// Every operation is an awaiter that points to a slot of the socket; see socket.h for how it is
+// carried out. Not here: names of hosts (connect.h), serving many connections (serve.h).
+// Read next: serve.h.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rill/net/buffer.h>
+#include <rill/net/endpoint.h>
+#include <rill/net/socket.h>
+#include <rill/runtime/task.h>
+
+namespace rill {
+
+namespace detail {
+template <class Stream>
+class accept_awaiter;
+}
+
+/// The operations that TCP and Unix streams share. Satisfies byte_stream (stream.h).
+///
+/// Concurrency: one read and one write may be in progress at once; a second read beside a first is
+///   a programmer's error and ends the program with a sentence, in release builds too.
+/// Cancellation: a cancelled read loses nothing; bytes that came stay in the stream. A cancelled
+///   write may have sent some, all or none of its bytes: close the stream.
+/// Errors: io_error with the kernel's errno and the peer's address, or, through as_result, the
+///   same as a value: ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH; ECANCELED when the stream was
+///   closed by another task.
+/// Lifetime: buffers must live until the co_await is over. The stream may be moved meanwhile.
+///   Destroying it withdraws what is in flight and closes; nothing needs to be awaited.
+/// Thread rule: the loop's thread that made it.
+class stream_socket {
+ public:
+  /// The next bytes, at most one buffer of the loop's pool, lent without a copy. Empty: the peer
+  /// has finished sending. An idle stream that reads this way owns no buffer. Linux 6.0 (multishot
+  /// receive). No allocation. Example: examples/echo_server.cpp.
+  [[nodiscard]] auto read_lease() noexcept { return detail::lease_awaiter(*socket_); }
+
+  /// The next bytes, at most buffer.size() of them; 0: the peer has finished sending, or the
+  /// buffer has no room. After read_lease() has been used they are copied out of the loop's
+  /// buffers, otherwise the kernel writes into `into` directly.
+  [[nodiscard]] auto read(mutable_buffer into) noexcept {
+    return detail::read_awaiter(*socket_, into);
+  }
+  [[nodiscard]] auto recv(mutable_buffer into) noexcept { return read(into); }
+  /// Scattered over up to 1,024 pieces, filled in order. The span must live as long as the bytes.
+  [[nodiscard]] auto read(std::span<const mutable_buffer> into) noexcept {
+    return detail::read_vector_awaiter(*socket_, into);
+  }
+
+  /// Fills the whole buffer. False, and nothing consumed, when the peer finishes before it is
+  /// full: what came is still there for read(). Cancelled or timed out half-way: likewise.
+  /// The bytes are gathered in the stream, so this costs one copy and memory of their size.
+  [[nodiscard]] task<bool> read_exactly(mutable_buffer into);
+
+  /// Sends all of it; short sends are continued by the kernel. Returns its size.
+  [[nodiscard]] auto write_all(const_buffer bytes) noexcept {
+    return detail::write_awaiter(*socket_, bytes, detail::socket_state::send_type);
+  }
+  /// Sends what the socket's buffer takes now, at least one byte, waiting if it is full. Returns
+  /// the number of bytes taken.
+  [[nodiscard]] auto write(const_buffer bytes) noexcept {
+    return detail::write_awaiter(*socket_, bytes, detail::socket_state::send_some_type);
+  }
+  [[nodiscard]] auto send(const_buffer bytes) noexcept { return write(bytes); }
+  /// Gathered from up to 1,024 pieces, all sent.
+  [[nodiscard]] auto write_all(std::span<const const_buffer> pieces) noexcept {
+    return detail::write_vector_awaiter(*socket_, pieces);
+  }
+
+  /// Half-close: sends FIN after what was written; reading goes on. shutdown(2), SHUT_WR.
+  [[nodiscard]] auto shutdown_write() noexcept {
+    return shutdown(1);
+  }
+  /// The read side: what has arrived can still be read, then the stream ends. SHUT_RD.
+  [[nodiscard]] auto shutdown_read() noexcept {
+    return shutdown(0);
+  }
+
+  /// Withdraws what is in flight (another task waiting here gets ECANCELED), waits until the kernel
+  /// has let go, and closes. Only needed where something must follow the close. Cancellation: the
+  /// close goes on without its waiter.
+  [[nodiscard]] auto close() noexcept { return detail::close_awaiter(std::move(socket_)); }
+  bool is_open() const noexcept { return static_cast<bool>(socket_); }
+
+  /// Waits until the socket can be written to, or read from, without doing so.
+  [[nodiscard]] auto wait_writable() noexcept { return poll(4); }
+
+  endpoint local() const { return detail::local_endpoint(owner_loop(), descriptor()); }
+  /// Unread bytes held by the stream itself (after a read_exactly that was given up).
+  std::size_t unread_size() const noexcept { return socket_->unread_size(); }
+
+  /// SO_SNDBUF and SO_RCVBUF in bytes; the kernel doubles what is set for its own accounting and
+  /// stops tuning it by itself.
+  void set_send_buffer_size(int size);
+  int send_buffer_size() const;
+  void set_receive_buffer_size(int size);
+  int receive_buffer_size() const;
+  /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).
+  void set_linger(std::optional<std::chrono::seconds> time);
+
+  int descriptor() const noexcept { return socket_->read.descriptor; }
+  loop& owner_loop() const noexcept { return socket_->owner_loop(); }
+  /// For other parts of this library.
+  detail::socket_state& state() const noexcept { return *socket_; }
+
+ protected:
+  stream_socket() noexcept {}
+  explicit stream_socket(detail::socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
+
+  detail::write_awaiter shutdown(unsigned how) noexcept {
+    socket_->write.argument = how;
+    return detail::write_awaiter(*socket_, const_buffer(), detail::socket_state::shutdown_type);
+  }
+  detail::write_awaiter poll(unsigned events) noexcept {
+    socket_->write.argument = events;
+    return detail::write_awaiter(*socket_, const_buffer(), detail::socket_state::poll_type);
+  }
+
+  detail::socket_handle socket_;
+};
+
+/// Keep-alive probes (tcp(7)): after `idle` without traffic, one every `interval`, and the
+/// connection is given up after `probe_count` without an answer.
+struct keep_alive_options {
+  std::chrono::seconds idle{7200};
+  std::chrono::seconds interval{75};
+  int probe_count = 9;
+};
+
+/// A TCP connection. TCP_NODELAY is on from the start: small messages go at once.
+class tcp_stream : public stream_socket {
+ public:
+  tcp_stream() noexcept {}
+
+  /// Connects to one address. Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH ...,
+  /// "connect 127.0.0.1:1: Connection refused". For names see connect.h. IORING_OP_CONNECT, 5.5.
+  static task<tcp_stream> connect(endpoint to);
+
+  /// The peer's address, kept from accept or connect: known even after a reset. Unnamed if the
+  /// peer was gone before it could be asked.
+  endpoint peer() const {
+    return socket_->has_ip_peer ? endpoint(socket_->peer) : endpoint();
+  }
+
+  void set_no_delay(bool on);
+  bool no_delay() const;
+  void set_keep_alive(const keep_alive_options& options);
+  void clear_keep_alive();
+  /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged before ETIMEDOUT.
+  void set_user_timeout(std::chrono::milliseconds time);
+  /// TCP_QUICKACK: acknowledge at once; the kernel switches it off again by itself.
+  void set_quick_ack(bool on);
+
+ private:
+  friend class detail::accept_awaiter<tcp_stream>;
+  explicit tcp_stream(detail::socket_handle&& socket) noexcept
+      : stream_socket(std::move(socket)) {}
+};
+
+struct listen_options {
+  /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.
+  int backlog = 4096;
+  /// Joins listeners of other loops on the same address, which must have been share()d before.
+  bool join = false;
+};
+
+namespace detail {
+
+/// The sockets of a listener and the connections accepted but not yet claimed (tcp.cpp).
+class accept_queue;
+
+/// Owns an accept_queue, which lives on until its sockets are closed.
+class accept_queue_handle {
+ public:
+  accept_queue_handle() noexcept {}
+  explicit accept_queue_handle(accept_queue& queue) noexcept : queue_(&queue) {}
+  accept_queue_handle(accept_queue_handle&& other) noexcept
+      : queue_(std::exchange(other.queue_, nullptr)) {}
+  accept_queue_handle& operator=(accept_queue_handle&& other) noexcept {
+    if (this != &other) {
+      reset();
+      queue_ = std::exchange(other.queue_, nullptr);
+    }
+    return *this;
+  }
+  ~accept_queue_handle() { reset(); }
+  void reset() noexcept;
+  explicit operator bool() const noexcept { return queue_ != nullptr; }
+  accept_queue& operator*() const noexcept {
+    RILL_ASSERT(queue_ != nullptr, "a closed or moved-from listener was used");
+    return *queue_;
+  }
+  accept_queue* operator->() const noexcept { return &**this; }
+
+ private:
+  accept_queue* queue_ = nullptr;
+};
+
+/// accept(): the part that does not depend on the kind of stream.
+class accept_awaiter_base {
+ public:
+  using rill_awaiter = void;
+  explicit accept_awaiter_base(accept_queue& queue) noexcept : queue_(&queue) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    return suspend(frame.promise());
+  }
+  void set_deadline(std::int64_t deadline) noexcept;
+
+ protected:
+  rill::result<socket_handle> take();
+  [[noreturn]] void fail(const error& cause) const;
+
+ private:
+  bool suspend(promise_base& frame) noexcept;
+  accept_queue* queue_;
+};
+
+template <class Stream>
+class accept_awaiter : public accept_awaiter_base {
+ public:
+  using accept_awaiter_base::accept_awaiter_base;
+  Stream await_resume() {
+    rill::result<socket_handle> taken = take();
+    if (!taken) [[unlikely]] fail(taken.error());
+    return Stream(std::move(*taken));
+  }
+  rill::result<Stream> take_result() {
+    rill::result<socket_handle> taken = take();
+    if (!taken) return tl::unexpected(taken.error());
+    return Stream(std::move(*taken));
+  }
+};
+
+}  // namespace detail
+
+/// A listening socket, or several that are accepted from as one: a name such as "localhost" has
+/// an IPv4 and an IPv6 address. What TCP and Unix listeners share.
+///
+/// Cancellation: a cancelled accept() loses no connection; what the kernel had accepted waits for
+///   the next call. Destroying the listener closes it, which resets what nobody has claimed;
+///   serve() claims the rest first when it drains.
+/// Thread rule: the loop's thread that made it.
+class stream_listener {
+ public:
+  /// The first address; all of them.
+  endpoint local() const;
+  std::vector<endpoint> locals() const;
+  /// Connections that the kernel has handed over and accept() has not.
+  std::size_t unclaimed_count() const noexcept;
+  /// Accepts no more until the next accept(): for a server that is full. What has come already
+  /// stays claimable, the rest waits in the kernel's backlog.
+  void pause() noexcept;
+  /// accept() fails with ECANCELED from now on when nothing is left to claim; one that waits is
+  /// woken. Does not wait itself: stop() does the rest.
+  void begin_stop() noexcept;
+  /// Stops accepting and brings in what still waits in the backlog; after that accept() gives the
+  /// unclaimed connections and then fails with ECANCELED. The first half of draining.
+  [[nodiscard]] task<void> stop();
+  void close() noexcept { queue_.reset(); }
+  bool is_open() const noexcept { return static_cast<bool>(queue_); }
+  loop& owner_loop() const noexcept;
+
+ protected:
+  stream_listener() noexcept {}
+  stream_listener(std::span<const endpoint> to, const listen_options& options);
+  explicit stream_listener(int descriptor);
+
+  detail::accept_queue_handle queue_;
+};
+
+/// A listening TCP socket.
+class tcp_listener : public stream_listener {
+ public:
+  using stream_type = tcp_stream;
+
+  tcp_listener() noexcept {}
+
+  /// Binds and listens on one address; port 0 takes any free one (see local()). SO_REUSEADDR is
+  /// set, so that a restarted server need not wait for old connections. REQUIRES: called by a task.
+  /// Errors: EADDRINUSE, EACCES, EADDRNOTAVAIL: "bind 127.0.0.1:80: Permission denied".
+  static tcp_listener bind(const endpoint& to, const listen_options& options = listen_options()) {
+    return tcp_listener(std::span<const endpoint>(&to, 1), options);
+  }
+  /// Binds on each of them; if the first has port 0, all get the number it was given.
+  static tcp_listener bind(std::span<const endpoint> to,
+                           const listen_options& options = listen_options()) {
+    return tcp_listener(to, options);
+  }
+  /// Takes a socket that listens already (systemd socket activation, a parent process).
+  static tcp_listener adopt(int descriptor) { return tcp_listener(descriptor); }
+
+  /// The next connection. Errors: EMFILE, ENFILE, ENOBUFS, ENOMEM when resources are short; the
+  /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is skipped.
+  /// IORING_OP_ACCEPT, multishot, Linux 5.19; one getpeername(2) a connection.
+  [[nodiscard]] auto accept() noexcept { return detail::accept_awaiter<tcp_stream>(*queue_); }
+
+  /// SO_REUSEPORT from now on: listeners of other loops may join these addresses. Set after bind,
+  /// so that a port which another program holds is refused all the same.
+  void share();
+
+ private:
+  using stream_listener::stream_listener;
+};
+
+}  // namespace rill

@@ -1,0 +1,60 @@
+// Every kind of stream that keeps the contract of byte_stream, on every kernel there is.
+#include <rill/net/memory_stream.h>
+#include <rill/net/tcp.h>
+#include <rill/net/unix.h>
+
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "support.h"
+#include "support/stream_contract.h"
+
+namespace rill::test {
+namespace {
+
+/// Runs a task over io_uring.
+struct on_uring {
+  template <class Body>
+  static void run(Body&& body) {
+    run_loop(std::forward<Body>(body));
+  }
+};
+
+struct tcp_maker : on_uring {
+  using stream = tcp_stream;
+
+  static task<std::pair<stream, stream>> make() {
+    tcp_listener listener = tcp_listener::bind(endpoint(address::loopback_v4(), 0));
+    tcp_stream left = co_await tcp_stream::connect(listener.local());
+    tcp_stream right = co_await listener.accept();
+    co_return std::pair<stream, stream>(std::move(left), std::move(right));
+  }
+};
+
+struct memory_maker : on_uring {
+  using stream = memory_stream;
+
+  static task<std::pair<stream, stream>> make() { co_return memory_stream_pair(); }
+};
+
+/// Through a narrow pipe, in pieces that never fit.
+struct narrow_memory_maker : on_uring {
+  using stream = memory_stream;
+
+  static task<std::pair<stream, stream>> make() {
+    std::pair<stream, stream> pair = memory_stream_pair(4096);
+    pair.first.set_read_size_max(1000);
+    pair.second.set_read_size_max(1000);
+    pair.first.set_write_size_max(3001);
+    pair.second.set_write_size_max(3001);
+    co_return pair;
+  }
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(tcp, stream_contract, tcp_maker);
+INSTANTIATE_TYPED_TEST_SUITE_P(memory, stream_contract, memory_maker);
+INSTANTIATE_TYPED_TEST_SUITE_P(narrow_memory, stream_contract, narrow_memory_maker);
+
+}  // namespace
+}  // namespace rill::test
