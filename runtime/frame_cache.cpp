@@ -4,6 +4,22 @@
 #include <array>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define RILL_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RILL_ASAN 1
+#endif
+#endif
+#ifdef RILL_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+// A cached block is still allocated memory to AddressSanitizer: only marking it makes a use of a
+// frame after its end visible.
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 namespace rill {
 namespace {
 
@@ -49,6 +65,7 @@ void* detail::allocate_frame(std::size_t size) {
   const std::size_t index = class_of(size);
   free_block* block = mine.free[index];
   if (block != nullptr) [[likely]] {
+    ASAN_UNPOISON_MEMORY_REGION(block, (index + 1) * class_size);
     mine.free[index] = block->next;
     ++mine.statistics.hit_count;
     ++mine.statistics.live_count;
@@ -79,6 +96,7 @@ void detail::free_frame(void* memory, std::size_t size) noexcept {
   block->next = mine.free[index];
   mine.free[index] = block;
   mine.statistics.cached_size += block_size;
+  ASAN_POISON_MEMORY_REGION(block, block_size);
 }
 
 frame_cache_statistics frame_statistics() noexcept { return this_cache.statistics; }
@@ -86,6 +104,8 @@ frame_cache_statistics frame_statistics() noexcept { return this_cache.statistic
 void trim_frame_cache() noexcept {
   for (free_block*& head : this_cache.free) {
     while (head != nullptr) {
+      ASAN_UNPOISON_MEMORY_REGION(
+          head, (static_cast<std::size_t>(&head - &this_cache.free[0]) + 1) * class_size);
       free_block* next = head->next;
       ::operator delete(head);
       head = next;

@@ -21,6 +21,10 @@ namespace {
 // one system call; the ring is still looked at often.
 constexpr std::size_t resume_max = 512;
 
+// With thousands of connections each completion finds its slot out of the cache; looking this many
+// completions ahead hides the wait.
+constexpr unsigned prefetch_distance = 4;
+
 // user_data: a slot's address, which is a multiple of 8, or one of these, or both for a cancel.
 constexpr std::uint64_t cancel_bit = 2;
 constexpr std::uint64_t wake_poll_tag = 3;
@@ -186,8 +190,15 @@ void loop::store_completions() noexcept {
   unsigned head = 0;
   unsigned count = 0;
   io_uring_cqe* cqe = nullptr;
+  const unsigned tail = io_uring_smp_load_acquire(ring_->cq.ktail);
   io_uring_for_each_cqe(ring_, head, cqe) {
     ++count;
+    if (tail - head > prefetch_distance) {
+      const std::uint64_t later =
+          ring_->cq.cqes[(head + prefetch_distance) & ring_->cq.ring_mask].user_data;
+      __builtin_prefetch(reinterpret_cast<const void*>(later & ~std::uint64_t{7}));
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(later & ~std::uint64_t{7}) + 64);
+    }
     const std::uint64_t tag = cqe->user_data;
     const int result = cqe->res;
     const unsigned flags = cqe->flags;
@@ -370,6 +381,7 @@ void loop::run_ready() noexcept {
     if (ready_head == nullptr) ready_tail = nullptr;
     --ready_count;
     next.queued_ = false;
+    if (ready_head != nullptr) __builtin_prefetch(ready_head->top_);
     resume(next);
   }
 }

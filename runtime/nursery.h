@@ -58,6 +58,8 @@ class nursery : public detail::scope {
 
  protected:
   nursery() = default;
+  /// Before it is awaited only: so that it can be given to with_timeout, all_of and the like.
+  nursery(nursery&&) noexcept : scope() {}
   ~nursery() = default;
   void begin(detail::promise_base& awaiting, detail::promise_base& body) noexcept;
   void rethrow() const {
@@ -109,6 +111,10 @@ struct nursery::child_of final : nursery::child_chain {
 
 template <class Function, class... Arguments>
 void nursery::start(Function&& function, Arguments&&... arguments) {
+  static_assert(std::is_invocable_r_v<task<void>, std::decay_t<Function>&,
+                                      std::unwrap_ref_decay_t<Arguments>...>,
+                "start(function, arguments...) takes a function that returns task<>, and its "
+                "arguments, which it is given as rvalues; std::ref passes a reference");
   using record = child_of<std::decay_t<Function>, std::unwrap_ref_decay_t<Arguments>...>;
   auto made = std::make_unique<record>(*this, *scheduler_, std::forward<Function>(function),
                                        std::forward<Arguments>(arguments)...);
@@ -130,6 +136,8 @@ class nursery_awaiter final : public nursery {
   using rill_awaiter = void;
 
   explicit nursery_awaiter(Body&& body) noexcept : body_function_(std::forward<Body>(body)) {}
+  nursery_awaiter(nursery_awaiter&& other) noexcept
+      : nursery(std::move(other)), body_function_(std::forward<Body>(other.body_function_)) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -155,8 +163,9 @@ class nursery_awaiter final : public nursery {
 /// inside the co_await expression), which is why it is refused as a temporary.
 /// Example: examples/02_nursery.cpp.
 template <class Body>
-  requires std::same_as<std::invoke_result_t<Body&, nursery&>, task<void>>
 [[nodiscard]] auto with_nursery(Body&& body) noexcept {
+  static_assert(std::is_invocable_r_v<task<void>, Body&, nursery&>,
+                "a nursery's body takes a nursery& and returns task<>");
   static_assert(std::is_lvalue_reference_v<Body> || std::is_trivially_destructible_v<Body>,
                 "capture by reference, or give the body a name: a temporary lambda with captures "
                 "by value is destroyed twice by g++ 12");

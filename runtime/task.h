@@ -98,7 +98,11 @@ struct coroutine_promise : promise_base {
     return task_awaiter<T>(&child.release());
   }
   template <class T>
-  void await_transform(task<T>& child) = delete;  // one owner: co_await std::move(child)
+  task_awaiter<T> await_transform(task<T>& child) {
+    static_assert(sizeof(task<T>) == 0,
+                  "a task has one owner and is given away: co_await std::move(task)");
+    return await_transform(std::move(child));
+  }
 };
 
 /// The result of a coroutine: nothing yet, a value, or an exception.
@@ -144,6 +148,7 @@ template <class T>
 class result_storage<T&> {
  public:
   void return_value(T& value) noexcept { value_ = std::addressof(value); }
+  void return_value(std::add_const_t<T>&& temporary) = delete;  // gone before it could be read
   void unhandled_exception() noexcept { exception_ = std::current_exception(); }
   bool has_exception() const noexcept { return exception_ != nullptr; }
   std::exception_ptr exception() const noexcept { return exception_; }

@@ -12,29 +12,25 @@
 namespace rill {
 namespace {
 
-/// "rill::task<> chat::session::run(int) [with ...]" -> "chat::session::run".
-std::string_view function_name(std::string_view full) {
-  // A lambda's call operator is its enclosing function's name with "{lambda}" to most readers; the
-  // text before its own parameter list is kept whole.
-  std::size_t end = std::string_view::npos;
-  int angle = 0;
-  for (std::size_t i = 0; i < full.size(); ++i) {
-    if (full[i] == '<') ++angle;
-    if (full[i] == '>') --angle;
-    if (full[i] == '(' && angle == 0 && i != 0) {
-      end = i;
-      break;
+/// "rill::task<> chat::session::run(int) [with ...]" -> "chat::session::run". A lambda gets the name
+/// of the function that it stands in; anonymous namespaces are left out.
+std::string function_name(std::string_view full) {
+  std::string text(full);
+  for (const std::string_view hidden : {"(anonymous namespace)::", "{anonymous}::"}) {
+    for (std::size_t at = text.find(hidden); at != text.npos; at = text.find(hidden)) {
+      text.erase(at, hidden.size());
     }
   }
-  std::string_view name = full.substr(0, end);
   std::size_t begin = 0;
-  angle = 0;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (name[i] == '<') ++angle;
-    if (name[i] == '>') --angle;
-    if (name[i] == ' ' && angle == 0) begin = i + 1;
+  int angle = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '<') ++angle;
+    if (text[i] == '>') --angle;
+    if (angle != 0) continue;
+    if (text[i] == ' ') begin = i + 1;
+    if (text[i] == '(' && i != 0) return text.substr(begin, i - begin);
   }
-  return name.substr(begin);
+  return text.substr(begin);
 }
 
 /// The last two parts of a path: enough to find a file, no matter where it was built.

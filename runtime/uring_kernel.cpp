@@ -34,6 +34,17 @@ std::int64_t read_clock(clockid_t clock) noexcept {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+/// sendfile(2) has no MSG_NOSIGNAL: a peer that is gone would end a program that has said nothing
+/// about SIGPIPE. One that has its own handler keeps it.
+void ignore_broken_pipes() noexcept {
+  static const bool done = [] {
+    struct sigaction now {};
+    ::sigaction(SIGPIPE, nullptr, &now);
+    return now.sa_handler != SIG_DFL || ::signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+  }();
+  static_cast<void>(done);
+}
+
 /// One sentence for whoever starts a program on a machine where io_uring cannot be used.
 std::string explain_setup_failure(int number) {
   switch (number) {
@@ -164,6 +175,7 @@ class uring_kernel final : public kernel {
                         std::size_t size) noexcept override {
     // The socket itself blocks, as the ring wants it (an operation on an O_NONBLOCK socket fails
     // with EAGAIN instead of waiting), and sendfile(2) has no flag of its own: so for this call only.
+    ignore_broken_pipes();
     const int flags = ::fcntl(socket, F_GETFL);
     if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
     off_t position = offset;

@@ -1,0 +1,280 @@
+// The threads of a group: how they begin, tell of their end, and are let go. See loop_group.h.
+#include <rill/runtime/loop_group.h>
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <csignal>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+namespace rill {
+namespace {
+
+/// The cores of the process as they were before the first thread was pinned.
+struct core_set {
+  std::mutex mutex;
+  bool known = false;
+  cpu_set_t cores;
+};
+
+core_set& original_cores() {
+  static auto* const all = new core_set;  // never destroyed: threads may outlive main()
+  return *all;
+}
+
+/// The cores that loops may be pinned to; empty: as many are not there, or it is not wanted.
+std::vector<int> cores_for(unsigned count, bool wanted) {
+  std::vector<int> cores;
+  cpu_set_t allowed;
+  if (!wanted || count < 2 || ::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return cores;
+  core_set& original = original_cores();
+  {
+    const std::scoped_lock lock(original.mutex);
+    if (!original.known) original.cores = allowed;
+    original.known = true;
+  }
+  for (int core = 0; core < CPU_SETSIZE && cores.size() < count; ++core) {
+    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
+  }
+  if (cores.size() < count) cores.clear();
+  return cores;
+}
+
+void pin_to(int core) noexcept {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  ::sched_setaffinity(0, sizeof(one), &one);
+}
+
+task<void> tell_completion(task<void> main, bool& completed) {
+  co_await std::move(main);
+  completed = true;
+}
+
+}  // namespace
+
+void detail::leave_core() noexcept {
+  core_set& original = original_cores();
+  const std::scoped_lock lock(original.mutex);
+  if (original.known) ::sched_setaffinity(0, sizeof(original.cores), &original.cores);
+}
+
+loop_group::loop_group(unsigned loop_count, const loop_group_options& options)
+    : home_(&loop::current()), options_(options) {
+  RILL_ASSERT(loop_count != 0, "a group needs a loop");
+  const std::string_view kernel_name = home_->kernel().name();
+  if (kernel_name == "sim") loop_count = 1;
+  for (unsigned index = 1; index < loop_count; ++index) {
+    loops_.push_back(std::make_unique<loop>(make_kernel(kernel_name), home_->options()));
+  }
+}
+
+loop_group::~loop_group() {
+  RILL_ASSERT(running_ == nullptr, "a group of loops was destroyed while it runs");
+}
+
+void loop_group::stop() {
+  home_->post([this] {
+    if (running_ != nullptr) running_->stop_all();
+  });
+}
+
+void loop_group::stop_now() {
+  home_->post([this] {
+    if (running_ == nullptr) return;
+    running_->stop_all();
+    home_->hurry().set();
+  });
+}
+
+/// A thread and its loop. As a message, sent to loop 0, it says that its task has ended.
+struct detail::group_scope::member final : message {
+  member(group_scope& in, unsigned number, int on_core) noexcept
+      : scope(&in), home(in.group_->home_), index(number), core(on_core) {}
+
+  void deliver() noexcept override { scope->member_ended(*this); }
+  void work() noexcept;
+  void let_go() noexcept {
+    if (started) {
+      slot().send(release);
+    } else {
+      may_end.store(true);
+      may_end.notify_one();
+    }
+  }
+  std::unique_ptr<loop>& owned() noexcept { return scope->group_->loops_[index - 1]; }
+  loop& slot() noexcept { return *owned(); }
+
+  struct release_message final : message {
+    void deliver() noexcept override { delivered = true; }
+    bool delivered = false;
+  };
+
+  group_scope* scope;
+  loop* home;
+  unsigned index;
+  int core;
+  std::thread thread;
+  // Written by the thread before it sends itself, read by loop 0 after that.
+  std::exception_ptr error;
+  bool completed = false;
+  bool started = false;
+  release_message release;
+  std::atomic<bool> may_end{false};
+};
+
+void detail::group_scope::member::work() noexcept {
+  if (core >= 0) pin_to(core);
+  const std::string name = "rill " + std::to_string(index);
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+  loop& mine = slot();
+  try {
+    mine.run(tell_completion(scope->begin(index), completed));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  // A loop whose kernel did not start, or whose task was never made, cannot take a turn.
+  started = mine.statistics().turn_count != 0;
+  const bool takes_turns = started;
+  home->send(*this);
+  // The other loops may still have messages for this one. It counts as busy meanwhile: a loop that
+  // has nothing left to wait for does not sleep.
+  if (takes_turns) {
+    mine.object_opened();
+    while (!release.delivered) mine.turn();
+    mine.object_closed();
+  } else {
+    may_end.wait(false);
+  }
+  // Here, and not by loop 0: a ring's registrations belong to the thread that entered it.
+  owned().reset();
+}
+
+detail::group_scope::group_scope(loop_group& group) noexcept : group_(&group) {}
+
+detail::group_scope::~group_scope() {
+  RILL_ASSERT(members_.empty(), "a group of loops was left while it runs");
+}
+
+task<void> detail::group_scope::relay_hurry(group_scope& scope) {
+  co_await scope.group_->home_->hurry().wait();
+  scope.hurry_all();
+}
+
+void detail::group_scope::suspend(promise_base& awaiting) {
+  RILL_ASSERT(group_->running_ == nullptr && running_count_ == 0 &&
+                  &awaiting.owner_chain->owner_loop() == group_->home_,
+              "a group of loops runs once, on the loop on which it was made");
+  // What may throw comes first.
+  task<void> main = begin(0);
+  task<void> relay = relay_hurry(*this);
+  if (!awaiting.owner_chain->suspend(awaiting, *this)) return;
+  owner_ = awaiting.owner_chain;
+  group_->running_ = this;
+  running_count_ = 1;
+  local_.emplace(*this, *group_->home_);
+  local_->start(main.release());
+  if (group_->size() == 1) return;
+  relay_.emplace(*this, *group_->home_);
+  relay_->start(relay.release());
+  start_threads();
+}
+
+void detail::group_scope::start_threads() {
+  const std::vector<int> cores = cores_for(group_->size(), group_->options_.pin);
+  // New threads inherit the mask: signals are for the loop that reads them, on whatever thread.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    for (unsigned index = 1; index < group_->size(); ++index) {
+      members_.push_back(std::make_unique<member>(*this, index, cores.empty() ? -1 : cores[index]));
+      member& made = *members_.back();
+      try {
+        made.thread = std::thread([&made] { made.work(); });
+      } catch (...) {
+        members_.pop_back();
+        throw;
+      }
+      ++running_count_;
+    }
+  } catch (...) {
+    fail(std::current_exception());
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!cores.empty()) pin_to(cores[0]);
+}
+
+void detail::group_scope::fail(std::exception_ptr error) noexcept {
+  if (!error_) error_ = std::move(error);
+  stop_all();
+}
+
+void detail::group_scope::stop_all() noexcept {
+  if (local_) local_->cancel();
+  for (const auto& each : members_) each->slot().stop();
+}
+
+void detail::group_scope::hurry_all() noexcept {
+  for (const auto& each : members_) each->slot().stop_now();
+}
+
+void detail::group_scope::child_done(chain& child, bool completed) noexcept {
+  if (relay_ && &child == &*relay_) {
+    relay_.reset();
+    if (running_count_ == 0) finish();
+    return;
+  }
+  if (!completed) any_destroyed_ = true;
+  std::exception_ptr error;
+  if (completed) {
+    const auto* const outcome = static_cast<task_promise<void>*>(child.root());
+    if (outcome->has_exception()) error = outcome->exception();
+  }
+  local_.reset();
+  if (error) fail(std::move(error));
+  one_ended();
+}
+
+void detail::group_scope::member_ended(member& ended) noexcept {
+  if (ended.error) {
+    fail(std::exchange(ended.error, nullptr));
+  } else if (!ended.completed) {
+    any_destroyed_ = true;
+  }
+  one_ended();
+}
+
+void detail::group_scope::one_ended() noexcept {
+  if (--running_count_ != 0) return;
+  if (relay_) {
+    relay_->cancel();  // child_done goes on
+  } else {
+    finish();
+  }
+}
+
+void detail::group_scope::finish() noexcept {
+  for (const auto& each : members_) each->let_go();
+  for (const auto& each : members_) each->thread.join();
+  if (!members_.empty()) leave_core();
+  members_.clear();
+  group_->running_ = nullptr;
+  if (owner_->cancel_requested() && any_destroyed_ && !error_) {
+    owner_->destroy_later();
+  } else {
+    owner_->make_ready();
+  }
+}
+
+void detail::group_scope::describe(std::string& text) const {
+  text += "group of " + std::to_string(group_->size()) + " loops, " +
+          std::to_string(running_count_) + " running";
+}
+
+}  // namespace rill
