@@ -1,0 +1,99 @@
+// The heart of a world: virtual time, what will happen and when, the random streams, the trace.
+// Everything that will happen is a timer in one of two queues, ordered by (time, order of arming),
+// so that a run depends on the seed alone. Not here: what the events do.
+// Read next: network.h, kernel.h, world.cpp.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rill/runtime/sim/options.h>
+#include <rill/runtime/sim/random.h>
+#include <rill/runtime/sim/trace.h>
+#include <rill/runtime/timer.h>
+
+namespace rill::sim::detail {
+
+/// The system calls, as faults and traces name them.
+enum class call : std::uint8_t {
+  socket, socket_pair, bind, listen, set_option, get_option, local_name, peer_name, pipe, sendfile, close,
+  signals, register_buffers, unregister_buffers
+};
+const char* name_of(call what) noexcept;
+
+class engine {
+ public:
+  engine(std::uint64_t world_seed, const world_options& world_options)
+      : options(world_options),
+        seed(world_seed),
+        turns(world_seed, "turns"),
+        log(world_options.trace_max) {}
+
+  std::int64_t now() const noexcept { return now_; }
+
+  /// Goes to the next event, if there is one that is not after `limit`, and lets everything that is
+  /// due then happen. False: there is none.
+  bool step(std::int64_t limit) noexcept;
+  /// Time passes without an event. REQUIRES: step() found none up to `time`.
+  void skip_to(std::int64_t time) noexcept { now_ = time > now_ ? time : now_; }
+
+  std::int64_t draw(random_source& from, const duration_range& range) noexcept {
+    return from.between(range.least.count(), range.most.count());
+  }
+
+  void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result,
+                  const endpoint& about = endpoint());
+  void trace(trace_record::kind what, const char* name, std::uint32_t host, std::int64_t first,
+             std::int64_t second = 0, std::int64_t third = 0);
+  void trace_packet(const char* name, std::uint32_t host, const packet& about);
+
+  /// The first exception that left a program's task.
+  void fail(std::exception_ptr what) noexcept {
+    if (!error) error = std::move(what);
+  }
+
+  const world_options options;
+  const std::uint64_t seed;
+  random_source turns;
+  trace_log log;
+  /// What brings the world forward: packets, turns of loops, retransmissions.
+  rill::detail::timer_queue events;
+  /// What changes nothing while the network is well: probes of idle connections, the end of
+  /// TIME_WAIT. A world in which nothing else is left is stuck, unless a packet was ever lost.
+  rill::detail::timer_queue background;
+  bool lossy = false;
+  /// Calls that run in the background and are not finished.
+  std::size_t offload_count = 0;
+  std::exception_ptr error;
+  std::uint32_t next_incarnation = 1;
+
+ private:
+  std::int64_t now_ = 0;
+};
+
+/// A timer that calls a member function of its owner.
+template <class Owner>
+class owned_timer final : public rill::detail::timer_node {
+ public:
+  owned_timer(rill::detail::timer_queue& queue, Owner& owner, void (Owner::*call)()) noexcept
+      : queue_(&queue), owner_(&owner), call_(call) {}
+  ~owned_timer() { queue_->remove(*this); }
+
+  void arm(std::int64_t deadline) { queue_->arm(*this, deadline); }
+  void expired() noexcept override { (owner_->*call_)(); }
+
+ private:
+  rill::detail::timer_queue* queue_;
+  Owner* owner_;
+  void (Owner::*call_)();
+};
+
+/// Says on stderr that a program asked for something that is not modelled; returns -EINVAL, or what
+/// the caller makes of it.
+int refuse(const std::string& what) noexcept;
+
+}  // namespace rill::sim::detail

@@ -1,0 +1,167 @@
+// The kernel of one loop in a simulated world: takes SQEs from the queue, makes requests of them,
+// posts CQEs. It never blocks: waiting is the world's affair (world.cpp).
+// Three places are meant for faults and traces: submit() sees every SQE, post() every completion,
+// system_call() every control call. Not here: sockets (tcp_socket.h, udp.h).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include <rill/runtime/kernel.h>
+#include <rill/runtime/sim/engine.h>
+#include <rill/runtime/sim/file.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::sim::detail {
+
+class node;
+class socket;
+
+/// A buffer chosen for one completion.
+struct selected_buffer {
+  std::byte* memory = nullptr;
+  std::size_t size = 0;
+  unsigned flags = 0;  ///< of the CQE
+};
+
+class sim_kernel final : public rill::kernel {
+ public:
+  sim_kernel(engine& of, node& on, std::uint32_t number);
+  ~sim_kernel() override;
+
+  /// Called whenever a completion is posted; the loop needs a turn.
+  std::function<void()> on_completion;
+  /// SQEs or CQEs lie in the queues.
+  bool has_work() const noexcept;
+
+  // --- the seam ---
+  std::string_view name() const noexcept override { return "sim"; }
+  io_uring& open(const queue_sizes& sizes) override;
+  void start() override {}
+  int enter(unsigned to_submit, unsigned min_complete, std::int64_t deadline) noexcept override;
+  int register_buffer_ring(void* ring, unsigned entry_count,
+                           std::uint16_t group) noexcept override;
+  int unregister_buffer_ring(std::uint16_t group) noexcept override;
+  int socket(int family, int type, int protocol) noexcept override;
+  int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;
+  int bind(int descriptor, const void* address, unsigned size) noexcept override;
+  int listen(int descriptor, int backlog) noexcept override;
+  int set_option(int descriptor, int level, int option, const void* value,
+                 unsigned size) noexcept override;
+  int get_option(int descriptor, int level, int option, void* value,
+                 unsigned& size) noexcept override;
+  int local_name(int descriptor, void* address, unsigned& size) noexcept override;
+  int peer_name(int descriptor, void* address, unsigned& size) noexcept override;
+  int pipe(int (&descriptors)[2]) noexcept override;
+  std::int64_t sendfile(int socket, int file, std::int64_t& offset,
+                        std::size_t size) noexcept override;
+  void close(int descriptor) noexcept override;
+  int signals(std::span<const int> numbers) noexcept override;
+  std::int64_t now() noexcept override { return engine_->now(); }
+  std::int64_t wall_now() noexcept override;
+  void random(std::span<std::byte> bytes) noexcept override;
+  void wake() noexcept override { post(wake_tag, 0, 0); }
+  int wake_descriptor() const noexcept override { return -1; }
+  int ring_descriptor() const noexcept override { return ring_descriptor_; }
+  void offload(offload_job& job) override;
+
+  // --- for files, which complete requests ---
+  /// Posts the last completion of a request and frees it.
+  void finish(request& ended, int result, unsigned flags = 0) noexcept;
+  /// Posts one of several completions. False when the queue is full: then the request must end,
+  /// as a multishot does on Linux.
+  bool post_more(request& continued, int result, unsigned flags) noexcept;
+  /// The next buffer of the request's group, not yet taken; false: the ring is empty (ENOBUFS).
+  bool select_buffer(const request& asked, selected_buffer& chosen) noexcept;
+  void take_buffer(const request& asked) noexcept;
+
+  node& host() const noexcept { return *node_; }
+  engine& of() const noexcept { return *engine_; }
+  std::size_t in_flight_count() const noexcept { return in_flight_count_; }
+
+ private:
+  struct buffer_group {
+    io_uring_buf_ring* ring;
+    unsigned entry_count;
+    std::uint16_t head;
+  };
+  struct completion {
+    std::uint64_t user_data;
+    std::int32_t result;
+    std::uint32_t flags;
+  };
+
+  template <class Body>
+  int system_call(call what, int descriptor, Body body) noexcept;
+  template <class Body>
+  int socket_call(call what, int descriptor, Body body) noexcept;
+
+  // submission.cpp
+  void submit(const io_uring_sqe& sqe) noexcept;
+  void dispatch(request& started, const io_uring_sqe& sqe);
+  void start_on_file(request& started);
+  void cancel(request& asking, const io_uring_sqe& sqe) noexcept;
+  void withdraw(request& target) noexcept;
+  void send_message(request& asking, const io_uring_sqe& sqe) noexcept;
+  int copy_header(request& started) noexcept;
+  int copy_destination(request& started, const void* name, unsigned size) noexcept;
+
+  void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
+  bool queue_is_full() const noexcept;
+  bool place(const completion& posted) noexcept;
+  void flush_overflow() noexcept;
+  request& make_request() noexcept;
+  void free_request(request& gone) noexcept;
+  void trace_completion(const request& of, int result, unsigned flags) noexcept;
+
+  engine* engine_;
+  node* node_;
+  random_source random_;
+  int ring_descriptor_ = -1;
+
+  io_uring ring_{};
+  unsigned submission_head_ = 0;
+  unsigned submission_tail_ = 0;
+  unsigned submission_flags_ = 0;
+  unsigned submission_dropped_ = 0;
+  unsigned submission_mask_ = 0;
+  unsigned submission_entries_ = 0;
+  unsigned completion_head_ = 0;
+  unsigned completion_tail_ = 0;
+  unsigned completion_flags_ = 0;
+  unsigned completion_mask_ = 0;
+  unsigned completion_entries_ = 0;
+  unsigned completion_overflow_ = 0;
+  std::vector<unsigned> submission_array_;
+  std::vector<io_uring_sqe> submissions_;
+  std::vector<io_uring_cqe> completions_;
+  std::deque<completion> overflow_;
+
+  std::map<std::uint16_t, buffer_group> groups_;
+  std::vector<std::unique_ptr<request>> requests_;
+  std::vector<request*> unused_;
+  request* flight_first_ = nullptr;
+  request* flight_last_ = nullptr;
+  std::size_t in_flight_count_ = 0;
+};
+
+/// What a ring descriptor names, for IORING_OP_MSG_RING.
+class ring_file final : public file {
+ public:
+  explicit ring_file(sim_kernel& of) noexcept : kernel(&of) {}
+  unsigned poll_state() noexcept override { return 0; }
+
+  sim_kernel* kernel;
+
+ protected:
+  progress attempt(request& tried) override;
+};
+
+const char* name_of_opcode(unsigned opcode) noexcept;
+
+}  // namespace rill::sim::detail

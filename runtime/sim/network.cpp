@@ -1,0 +1,151 @@
+// The way of a packet. See network.h.
+#include <rill/runtime/sim/network.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <rill/runtime/sim/node.h>
+
+namespace rill::sim::detail {
+namespace {
+
+// How long Linux asks for the owner of an address on the local network before it gives up with
+// EHOSTUNREACH: three ARP requests, a second apart.
+constexpr std::int64_t address_resolution_time = 3'000'000'000;
+// A datagram that is reordered is late by up to this many longest latencies.
+constexpr std::int64_t reordering_latencies = 10;
+
+/// Latency, and what the world's options say about datagrams.
+class base_rule final : public rule {
+ public:
+  base_rule(engine& of, random_source& random) noexcept : engine_(&of), random_(&random) {}
+
+  void judge(const packet& sent, verdict& on) noexcept override {
+    const world_options& options = engine_->options;
+    if (sent.from == sent.to) {
+      on.delay += engine_->draw(*random_, options.loopback_latency);
+      return;
+    }
+    on.delay += engine_->draw(*random_, options.latency);
+    if (sent.kind == packet_kind::tcp) return;
+    if (random_->chance(options.udp_loss)) on.dropped = true;
+    if (random_->chance(options.udp_duplication)) ++on.copy_count;
+    if (random_->chance(options.udp_reordering)) {
+      on.overtakes = true;
+      on.delay += random_->between(0, options.latency.most.count() * reordering_latencies);
+    }
+  }
+
+ private:
+  engine* engine_;
+  random_source* random_;
+};
+
+}  // namespace
+
+network::network(engine& of) : engine_(&of), random_(of.seed, "network") {
+  add_rule(std::make_shared<base_rule>(of, random_));
+}
+
+network::~network() {
+  for (const std::unique_ptr<packet>& each : packets_) engine_->events.remove(*each);
+}
+
+void network::add_address(const address& of, node& owner) { owners_.emplace(of, &owner); }
+
+node* network::find(const address& wanted, node& from) const noexcept {
+  if (wanted.is_loopback()) return &from;
+  const auto found = owners_.find(wanted);
+  return found == owners_.end() ? nullptr : found->second;
+}
+
+packet& network::make_packet() {
+  if (unused_.empty()) {
+    packets_.push_back(std::make_unique<packet>(*this));
+    unused_.reserve(packets_.size());
+    return *packets_.back();
+  }
+  packet& reused = *unused_.back();
+  unused_.pop_back();
+  return reused;
+}
+
+void network::recycle(packet& used) noexcept {
+  used.payload.clear();
+  used.flags = 0;
+  used.incarnation = 0;
+  used.sequence = 0;
+  used.acknowledged = 0;
+  used.window = 0;
+  unused_.push_back(&used);
+}
+
+std::int64_t& network::link(const node& from, const node& to) {
+  if (links_.size() <= from.id) links_.resize(from.id + std::size_t{1});
+  std::vector<std::int64_t>& row = links_[from.id];
+  if (row.size() <= to.id) row.resize(to.id + std::size_t{1});
+  return row[to.id];
+}
+
+void network::transmit(node& from, packet& sent) {
+  sent.from = &from;
+  sent.to = find(sent.destination.ip, from);
+  if (sent.to == nullptr) {
+    engine_->trace_packet("nowhere", from.id, sent);
+    reject(from, sent);
+    return;
+  }
+  std::erase_if(rules_, [](const std::shared_ptr<rule>& each) { return each->lifted; });
+  verdict decided;
+  for (const std::shared_ptr<rule>& each : rules_) each->judge(sent, decided);
+  if (decided.dropped) {
+    engine_->trace_packet("lost", from.id, sent);
+    engine_->lossy = true;
+    recycle(sent);
+    return;
+  }
+  engine_->trace_packet("sent", from.id, sent);
+  for (unsigned copy = 1; copy < decided.copy_count; ++copy) {
+    packet& twin = make_packet();
+    twin.source = sent.source;
+    twin.destination = sent.destination;
+    twin.kind = sent.kind;
+    twin.flags = sent.flags;
+    twin.incarnation = sent.incarnation;
+    twin.sequence = sent.sequence;
+    twin.acknowledged = sent.acknowledged;
+    twin.window = sent.window;
+    twin.payload = sent.payload;
+    twin.from = sent.from;
+    twin.to = sent.to;
+    schedule(twin, decided);
+  }
+  schedule(sent, decided);
+}
+
+void network::schedule(packet& sent, const verdict& decided) {
+  std::int64_t time = engine_->now() + std::max<std::int64_t>(decided.delay, 1);
+  if (!decided.overtakes) {
+    std::int64_t& last = link(*sent.from, *sent.to);
+    time = std::max(time, last);
+    last = time;
+  }
+  engine_->events.arm(sent, time);
+}
+
+void network::reject(node& from, packet& sent) {
+  // The sender's own machine tells it; the packet comes back with its addresses as they were.
+  sent.to = &from;
+  sent.original_kind = sent.kind;
+  sent.kind = packet_kind::host_unreachable;
+  engine_->events.arm(sent, engine_->now() + address_resolution_time);
+}
+
+void network::arrived(packet& at) noexcept {
+  engine_->trace_packet(at.kind == packet_kind::host_unreachable ? "unreachable" : "received",
+                        at.to->id, at);
+  at.to->receive(at);
+  recycle(at);
+}
+
+}  // namespace rill::sim::detail

@@ -1,0 +1,94 @@
+// A host of the simulated world: its addresses, its table of descriptors, its TCP and UDP.
+// Read next: tcp.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <rill/runtime/sim/engine.h>
+#include <rill/runtime/sim/file.h>
+#include <rill/runtime/sim/network.h>
+#include <rill/runtime/sim/ports.h>
+
+namespace rill::sim::detail {
+
+class signal_file;
+class tcp_connection;
+class tcp_socket;
+class udp_socket;
+
+/// Both ends of a connection, as one host sees them.
+struct connection_key {
+  endpoint local;
+  endpoint peer;
+  friend bool operator==(const connection_key&, const connection_key&) = default;
+};
+/// Only for look-ups: nothing ever walks the table in its order.
+struct connection_key_hash {
+  std::size_t operator()(const connection_key& key) const noexcept {
+    return key.local.hash() ^ (key.peer.hash() >> 3);
+  }
+};
+
+class node {
+ public:
+  node(engine& of, network& on, std::uint32_t number, std::string host_name);
+  ~node();
+
+  // --- descriptors: always the lowest free number, as POSIX has it ---
+  /// A descriptor, or -EMFILE.
+  int open(std::shared_ptr<file> opened);
+  bool has_free_descriptor() const noexcept;
+  /// nullptr: EBADF.
+  std::shared_ptr<file> find_file(int descriptor) const noexcept;
+  int close(int descriptor) noexcept;
+  std::size_t open_count() const noexcept { return open_count_; }
+
+  // --- addresses ---
+  void add_address(const address& added);
+  bool owns(const address& asked) const noexcept;
+  /// What a packet to `destination` leaves with; false: no address of that family (ENETUNREACH).
+  bool source_for(const address& destination, address& source) const noexcept;
+
+  // --- packets ---
+  void receive(packet& arrived);
+
+  // --- TCP ---
+  std::shared_ptr<tcp_connection> find_connection(const connection_key& key) const noexcept;
+  void add_connection(const connection_key& key, std::shared_ptr<tcp_connection> added);
+  void remove_connection(const connection_key& key) noexcept;
+
+  // --- signals ---
+  void add_signal_file(signal_file& added) { signal_files_.push_back(&added); }
+  void remove_signal_file(signal_file& gone) noexcept;
+  /// False: nobody has asked for this signal, so it would end the process.
+  bool raise(int number);
+
+  const std::uint32_t id;
+  const std::string name;
+  engine& world;
+  network& wire;
+  port_table tcp_ports{true};
+  port_table udp_ports{false};
+  random_source random;
+
+ private:
+  void receive_tcp(packet& arrived);
+  void receive_udp(packet& arrived);
+  void unreachable(packet& returned);
+  void refuse_connection(const packet& arrived);
+  tcp_socket* choose_listener(const packet& arrived) const noexcept;
+
+  std::vector<std::shared_ptr<file>> files_;
+  std::size_t open_count_ = 0;
+  std::size_t lowest_free_ = 3;  ///< no lower descriptor is free
+  std::vector<address> addresses_;
+  std::unordered_map<connection_key, std::shared_ptr<tcp_connection>, connection_key_hash>
+      connections_;
+  std::vector<signal_file*> signal_files_;
+};
+
+}  // namespace rill::sim::detail

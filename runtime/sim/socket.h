@@ -1,0 +1,68 @@
+// What TCP and UDP sockets have in common: options, the local name, the control calls.
+// Read next: tcp_socket.h, udp.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <rill/runtime/sim/file.h>
+#include <rill/runtime/sim/node.h>
+#include <rill/runtime/sim/ports.h>
+#include <rill/runtime/sim/tcp.h>
+
+namespace rill::sim::detail {
+
+class socket : public file {
+ public:
+  socket(node& on, int socket_family, int socket_type);
+
+  bool is_socket() const noexcept override { return true; }
+  node& host() const noexcept { return *node_; }
+  int family() const noexcept { return family_; }
+
+  int bind(const void* name, unsigned size);
+  virtual int listen(int backlog) = 0;
+  int set_option(int level, int option, const void* value, unsigned size);
+  int get_option(int level, int option, void* value, unsigned& size);
+  int local_name(void* name, unsigned& size);
+  int peer_name(void* name, unsigned& size);
+  virtual int shutdown(int how) = 0;
+
+ protected:
+  /// The table in which this socket claims its port.
+  virtual port_table& ports() const noexcept = 0;
+  virtual bool may_bind() const noexcept { return !is_bound_; }
+  virtual const endpoint* peer() const noexcept = 0;
+  virtual const endpoint& local() const noexcept { return claim_.local; }
+  virtual int pending_error() noexcept = 0;
+  /// Something in timing_, send_size_ or receive_size_ has changed.
+  virtual void options_changed() {}
+
+  /// Claims claim_.local, choosing a port if it has none. 0 or a negative errno.
+  int claim_port();
+  void give_up_port() noexcept;
+  /// Reads a destination: 0.0.0.0 becomes the host itself, as on Linux.
+  int resolve(const void* name, unsigned size, endpoint& to) const noexcept;
+
+  node* node_;
+  engine* engine_;
+  int family_;
+  int type_;
+  port_claim claim_;
+  bool is_bound_ = false;
+  bool v6_only_ = false;
+  bool keeps_broadcast_ = false;
+  bool no_delay_ = false;
+  bool linger_ = false;
+  int linger_seconds_ = 0;
+  tcp_timing timing_;
+  std::size_t send_size_;
+  std::size_t receive_size_;
+
+ private:
+  int set_socket_option(int option, int value, const void* raw, unsigned size);
+  int set_tcp_option(int option, int value);
+  int option_value(int level, int option, int& value);
+};
+
+}  // namespace rill::sim::detail

@@ -1,0 +1,246 @@
+// From SQE to request: one switch over the opcodes, with what each needs from the SQE copied while
+// it is valid. What is not here is refused with EINVAL and a line on stderr. See kernel.h.
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <sys/socket.h>
+
+#include <rill/runtime/sim/kernel.h>
+#include <rill/runtime/sim/node.h>
+#include <rill/runtime/sim/socket.h>
+
+namespace rill::sim::detail {
+namespace {
+
+// Links, drains, fixed files and forced workers change the order of requests; rill uses none.
+constexpr unsigned sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+constexpr unsigned iovec_max = 1024;  // UIO_MAXIOV
+// Bits of sqe->ioprio that we know for receive and send.
+constexpr unsigned transfer_modifiers = IORING_RECV_MULTISHOT;
+
+}  // namespace
+
+const char* name_of_opcode(unsigned opcode) noexcept {
+  switch (opcode) {
+    case IORING_OP_NOP: return "nop";
+    case IORING_OP_POLL_ADD: return "poll";
+    case IORING_OP_SENDMSG: return "sendmsg";
+    case IORING_OP_RECVMSG: return "recvmsg";
+    case IORING_OP_ACCEPT: return "accept";
+    case IORING_OP_ASYNC_CANCEL: return "cancel";
+    case IORING_OP_CONNECT: return "connect";
+    case IORING_OP_CLOSE: return "close";
+    case IORING_OP_READ: return "read";
+    case IORING_OP_WRITE: return "write";
+    case IORING_OP_SEND: return "send";
+    case IORING_OP_RECV: return "recv";
+    case IORING_OP_SHUTDOWN: return "shutdown";
+    case IORING_OP_MSG_RING: return "msg_ring";
+    default: return "unknown";
+  }
+}
+
+/// The one place that every operation passes on its way down.
+void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
+  request& started = make_request();
+  started.user_data = sqe.user_data;
+  started.opcode = sqe.opcode;
+  started.sqe_flags = sqe.flags;
+  started.modifiers = sqe.ioprio;
+  started.group = sqe.buf_group;
+  started.descriptor = sqe.fd;
+  started.offset = sqe.off;
+  started.memory = reinterpret_cast<void*>(sqe.addr);
+  started.size = sqe.len;
+  started.flags = sqe.msg_flags;
+  engine_->trace(trace_record::kind::submit, name_of_opcode(sqe.opcode), node_->id, sqe.fd);
+  if ((sqe.flags & ~sqe_flags) != 0) {
+    finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
+    return;
+  }
+  dispatch(started, sqe);
+}
+
+void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
+  int status = 0;
+  switch (sqe.opcode) {
+    case IORING_OP_NOP: finish(started, 0); return;
+    case IORING_OP_ASYNC_CANCEL: cancel(started, sqe); return;
+    case IORING_OP_MSG_RING: send_message(started, sqe); return;
+    case IORING_OP_CLOSE: finish(started, node_->close(sqe.fd)); return;
+    case IORING_OP_POLL_ADD:
+      if ((sqe.len & ~IORING_POLL_ADD_MULTI) != 0) status = refuse("poll updates");
+      started.flags = sqe.poll32_events;
+      break;
+    case IORING_OP_ACCEPT:
+      if ((sqe.ioprio & ~IORING_ACCEPT_MULTISHOT) != 0 || sqe.file_index != 0) {
+        status = refuse("accept into fixed files");
+      } else if ((sqe.accept_flags & ~unsigned{SOCK_CLOEXEC}) != 0) {
+        status = refuse("accept flags " + std::to_string(sqe.accept_flags));
+      }
+      break;
+    case IORING_OP_CONNECT:
+      started.flags = 0;
+      break;
+    case IORING_OP_SHUTDOWN: break;
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SENDMSG:
+      status = copy_header(started);
+      break;
+    case IORING_OP_SEND:
+      if (sqe.addr2 != 0) {
+        status = copy_destination(started, reinterpret_cast<void*>(sqe.addr2), sqe.addr_len);
+      }
+      [[fallthrough]];
+    case IORING_OP_RECV:
+      started.pieces.push_back({started.memory, sqe.len});
+      break;
+    case IORING_OP_READ:
+    case IORING_OP_WRITE:
+      if (sqe.rw_flags != 0 || sqe.ioprio != 0) status = refuse("flags of read and write");
+      started.flags = 0;
+      started.pieces.push_back({started.memory, sqe.len});
+      break;
+    default: status = refuse("opcode " + std::to_string(sqe.opcode)); break;
+  }
+  const bool transfers = sqe.opcode == IORING_OP_RECV || sqe.opcode == IORING_OP_SEND ||
+                         sqe.opcode == IORING_OP_RECVMSG || sqe.opcode == IORING_OP_SENDMSG;
+  if (status == 0 && transfers) {
+    const bool multishot = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+    const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
+    const bool sends = sqe.opcode == IORING_OP_SEND || sqe.opcode == IORING_OP_SENDMSG;
+    if ((sqe.ioprio & ~transfer_modifiers) != 0) {
+      status = refuse("ioprio " + std::to_string(sqe.ioprio));
+    } else if (sends && (multishot || selects)) {
+      status = refuse("sending from provided buffers");
+    } else if (multishot && (!selects || sqe.len != (sqe.opcode == IORING_OP_RECVMSG ? 1U : 0U))) {
+      // io_recvmsg_prep(); a multishot recvmsg carries one msghdr, a multishot recv no length.
+      status = -EINVAL;
+    } else if (multishot && (sqe.msg_flags & MSG_WAITALL) != 0) {
+      status = -EINVAL;
+    }
+  }
+  if (status < 0) {
+    finish(started, status);
+    return;
+  }
+  start_on_file(started);
+}
+
+void sim_kernel::start_on_file(request& started) {
+  started.target = node_->find_file(started.descriptor);
+  if (started.target == nullptr) {
+    finish(started, -EBADF);
+    return;
+  }
+  const bool for_any_file = started.opcode == IORING_OP_READ || started.opcode == IORING_OP_WRITE ||
+                            started.opcode == IORING_OP_POLL_ADD;
+  if (!for_any_file && !started.target->is_socket()) {
+    finish(started, -ENOTSOCK);
+    return;
+  }
+  if (started.opcode == IORING_OP_SHUTDOWN) {
+    auto& on = static_cast<detail::socket&>(*started.target);
+    finish(started, on.shutdown(static_cast<int>(started.size)));
+    return;
+  }
+  if (started.opcode == IORING_OP_SEND || started.opcode == IORING_OP_SENDMSG) {
+    const int family = static_cast<detail::socket&>(*started.target).family();
+    if (started.has_destination && started.destination.ip.v6 && family == AF_INET) {
+      finish(started, -EAFNOSUPPORT);
+      return;
+    }
+  }
+  const std::shared_ptr<file> target = started.target;
+  target->submit(started);
+}
+
+int sim_kernel::copy_destination(request& started, const void* name, unsigned size) noexcept {
+  sa_family_t family = AF_UNSPEC;
+  if (size < sizeof(family)) return -EINVAL;
+  std::memcpy(&family, name, sizeof(family));
+  if (family != AF_INET && family != AF_INET6) return -EAFNOSUPPORT;
+  started.has_destination = true;
+  return decode(name, size, family, started.destination);
+}
+
+int sim_kernel::copy_header(request& started) noexcept {
+  auto* const header = static_cast<msghdr*>(started.memory);
+  if (header == nullptr) return -EFAULT;
+  started.name_size = header->msg_namelen;
+  started.control_size = static_cast<unsigned>(header->msg_controllen);
+  const bool sends = started.opcode == IORING_OP_SENDMSG;
+  const bool multishot = (started.modifiers & IORING_RECV_MULTISHOT) != 0;
+  if (header->msg_iovlen > iovec_max) return -EMSGSIZE;
+  if ((started.sqe_flags & IOSQE_BUFFER_SELECT) == 0) {
+    started.pieces.assign(header->msg_iov, header->msg_iov + header->msg_iovlen);
+  } else {
+    if (!multishot) return refuse("recvmsg into one provided buffer");
+    started.size = 0;  // the whole buffer
+  }
+  if (sends) {
+    if (header->msg_name != nullptr && header->msg_namelen != 0) {
+      return copy_destination(started, header->msg_name, header->msg_namelen);
+    }
+  } else if (!multishot) {
+    started.header = header;  // where the results go
+  }
+  return 0;
+}
+
+void sim_kernel::send_message(request& asking, const io_uring_sqe& sqe) noexcept {
+  const std::shared_ptr<file> target = node_->find_file(sqe.fd);
+  if (target == nullptr) {
+    finish(asking, -EBADF);
+    return;
+  }
+  auto* const ring = dynamic_cast<ring_file*>(target.get());
+  if (ring == nullptr) {
+    finish(asking, -EBADFD);
+    return;
+  }
+  if (sqe.addr != IORING_MSG_DATA || sqe.msg_ring_flags != 0) {
+    finish(asking, refuse("descriptors sent between rings"));
+    return;
+  }
+  ring->kernel->post(sqe.off, static_cast<int>(sqe.len), 0);
+  finish(asking, 0);
+}
+
+void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
+  constexpr unsigned known =
+      IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ANY;
+  if ((sqe.cancel_flags & ~known) != 0) {
+    finish(asking, refuse("cancel flags " + std::to_string(sqe.cancel_flags)));
+    return;
+  }
+  const bool any = (sqe.cancel_flags & IORING_ASYNC_CANCEL_ANY) != 0;
+  const bool by_descriptor = (sqe.cancel_flags & IORING_ASYNC_CANCEL_FD) != 0;
+  const bool all = any || (sqe.cancel_flags & IORING_ASYNC_CANCEL_ALL) != 0;
+  std::vector<request*> found;
+  for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
+    if (each->waits_in == nullptr) continue;
+    const bool matches = any || (by_descriptor ? each->descriptor == sqe.fd
+                                               : each->user_data == sqe.addr);
+    if (!matches) continue;
+    found.push_back(each);
+    if (!all) break;
+  }
+  // Linux answers the canceller first: the target's completion is work for the end of enter().
+  const int count = static_cast<int>(found.size());
+  finish(asking, count == 0 ? -ENOENT : (all ? count : 0));
+  for (request* each : found) withdraw(*each);
+}
+
+void sim_kernel::withdraw(request& target) noexcept {
+  // What was moved before is told, as io_sendrecv_fail() does.
+  finish(target, target.done != 0 ? static_cast<int>(target.done) : -ECANCELED);
+}
+
+progress ring_file::attempt(request& tried) {
+  tried.owner->finish(tried, -EINVAL);
+  return progress::finished;
+}
+
+}  // namespace rill::sim::detail

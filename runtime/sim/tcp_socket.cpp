@@ -1,0 +1,431 @@
+// Requests on TCP sockets. What they answer in which state was compared with Linux 6.18.
+// See tcp_socket.h.
+#include <rill/runtime/sim/tcp_socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <rill/runtime/sim/kernel.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::sim::detail {
+namespace {
+
+constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
+constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE;
+// receive_state(): nothing to say yet.
+constexpr int wait = 1;
+
+}  // namespace
+
+tcp_socket::tcp_socket(node& on, int socket_family) : socket(on, socket_family, SOCK_STREAM) {}
+
+tcp_socket::tcp_socket(tcp_socket& listener, std::shared_ptr<tcp_connection> accepted)
+    : socket(listener.host(), listener.family(), SOCK_STREAM),
+      connection_(std::move(accepted)) {
+  claim_.reuse_address = listener.claim_.reuse_address;
+  claim_.reuse_port = listener.claim_.reuse_port;
+  v6_only_ = listener.v6_only_;
+  no_delay_ = listener.no_delay_;
+  linger_ = listener.linger_;
+  linger_seconds_ = listener.linger_seconds_;
+  timing_ = listener.timing_;
+  send_size_ = listener.send_size_;
+  receive_size_ = listener.receive_size_;
+  connection_->listener = nullptr;
+  connection_->owner = this;
+}
+
+tcp_socket::~tcp_socket() {
+  close_listener();
+  if (connection_ != nullptr) connection_->release(linger_);
+  give_up_port();
+}
+
+void tcp_socket::close_listener() {
+  claim_.listening = false;
+  for (const std::shared_ptr<tcp_connection>& each : std::exchange(ready_, {})) {
+    each->listener = nullptr;
+    each->abort();
+  }
+  for (tcp_connection* each : std::exchange(half_open_, {})) {
+    each->listener = nullptr;
+    each->abort();
+  }
+}
+
+int tcp_socket::listen(int backlog) {
+  if (connection_ != nullptr) return -EINVAL;
+  if (!is_bound_) {
+    if (const int status = claim_port(); status < 0) return status;
+  } else if (!claim_.listening && ports().conflicts(claim_)) {
+    return -EADDRINUSE;  // somebody else who may share the port listens already
+  }
+  claim_.listening = true;
+  claim_.holder = this;
+  const int most = engine_->options.backlog_max;
+  backlog_ = static_cast<std::size_t>(backlog < 0 || backlog > most ? most : backlog);
+  return 0;
+}
+
+int tcp_socket::shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (claim_.listening) {
+    if (how == SHUT_WR) return 0;
+    const std::shared_ptr<file> self = shared_from_this();
+    close_listener();
+    give_up_port();
+    changed(true, true);
+    return 0;
+  }
+  if (connection_ == nullptr || connection_->is_closed()) return -ENOTCONN;
+  const std::shared_ptr<tcp_connection> held = connection_;
+  if (held->state() == tcp_state::syn_sent) {
+    held->release(false);
+    held->owner = this;
+    changed(true, true);
+    return 0;
+  }
+  if (how != SHUT_WR) held->stop_reading();
+  if (how != SHUT_RD) held->finish_sending();
+  changed(true, true);
+  return 0;
+}
+
+unsigned tcp_socket::poll_state() noexcept {
+  if (claim_.listening) return ready_.empty() ? 0U : unsigned{POLLIN | POLLRDNORM};
+  if (connection_ == nullptr) return POLLOUT | POLLHUP;
+  const tcp_connection& of = *connection_;
+  unsigned state = 0;
+  const bool read_over = of.peer_finished() || of.reading_stopped() || of.is_closed();
+  const bool write_over = of.finished_sending() || of.is_closed();
+  if ((read_over && write_over) || of.is_closed()) state |= POLLHUP;
+  if (read_over) state |= POLLIN | POLLRDNORM | POLLRDHUP;
+  if (of.state() != tcp_state::syn_sent) {
+    if (!of.incoming().empty()) state |= POLLIN | POLLRDNORM;
+    if (write_over || of.is_writable()) state |= POLLOUT | POLLWRNORM;
+  }
+  if (of.has_error()) state |= POLLERR;
+  return state;
+}
+
+const endpoint* tcp_socket::peer() const noexcept {
+  if (connection_ == nullptr || connection_->is_closed() ||
+      connection_->state() == tcp_state::syn_sent) {
+    return nullptr;
+  }
+  return &connection_->peer();
+}
+
+const endpoint& tcp_socket::local() const noexcept {
+  return connection_ == nullptr ? claim_.local : connection_->local();
+}
+
+int tcp_socket::pending_error() noexcept {
+  return connection_ == nullptr ? 0 : connection_->take_error();
+}
+
+void tcp_socket::options_changed() {
+  if (connection_ == nullptr) return;
+  connection_->set_timing(timing_);
+  connection_->set_capacities(send_size_, receive_size_);
+  connection_->claim().reuse_address = claim_.reuse_address;
+  connection_->claim().reuse_port = claim_.reuse_port;
+}
+
+// ---------------------------------------------------------------- listening
+
+void tcp_socket::opened(const packet& syn) {
+  // A full queue forgets the SYN; the client asks again (tcp_conn_request()).
+  if (ready_.size() > backlog_ || half_open_.size() > backlog_) return;
+  const auto made =
+      std::make_shared<tcp_connection>(*node_, syn.destination, syn.source);
+  half_open_.push_back(made.get());
+  made->accept(syn, *this);
+}
+
+void tcp_socket::inherit(tcp_connection& opened) noexcept {
+  opened.set_capacities(send_size_, receive_size_);
+  opened.set_timing(timing_);
+  opened.claim().reuse_address = claim_.reuse_address;
+  opened.claim().reuse_port = claim_.reuse_port;
+}
+
+void tcp_socket::established(std::shared_ptr<tcp_connection> ready) {
+  forget(*ready);
+  ready_.push_back(std::move(ready));
+  changed(true, false);
+}
+
+void tcp_socket::forget(tcp_connection& failed) noexcept { std::erase(half_open_, &failed); }
+
+progress tcp_socket::accept(request& tried) {
+  if (!claim_.listening) {
+    tried.owner->finish(tried, -EINVAL);
+    return progress::finished;
+  }
+  const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
+  for (bool first = true; first || !ready_.empty(); first = false) {
+    // io_accept() takes a descriptor before it looks for a connection.
+    if (!node_->has_free_descriptor()) {
+      tried.owner->finish(tried, -EMFILE);
+      return progress::finished;
+    }
+    if (ready_.empty()) return progress::would_block;
+    std::shared_ptr<tcp_connection> taken = std::move(ready_.front());
+    ready_.pop_front();
+    const endpoint from = taken->peer();
+    const int descriptor = node_->open(std::make_shared<tcp_socket>(*this, std::move(taken)));
+    if (tried.memory != nullptr && !multishot) {
+      auto& size = *reinterpret_cast<socklen_t*>(tried.offset);
+      unsigned length = size;
+      encode(from, family_, tried.memory, length);
+      size = length;
+    }
+    const unsigned flags = ready_.empty() ? 0U : unsigned{IORING_CQE_F_SOCK_NONEMPTY};
+    if (!multishot || !tried.owner->post_more(tried, descriptor, flags)) {
+      tried.owner->finish(tried, descriptor, flags);
+      return progress::finished;
+    }
+  }
+  return progress::would_block;
+}
+
+// ---------------------------------------------------------------- connecting
+
+bool tcp_socket::choose_port(endpoint& local, const endpoint& peer) const {
+  constexpr unsigned first = port_table::ephemeral_first;
+  constexpr unsigned count = port_table::ephemeral_last - first + 1U;
+  const auto start = static_cast<unsigned>(node_->random.below(count));
+  for (unsigned i = 0; i < count; ++i) {
+    local.port = static_cast<std::uint16_t>(first + (start + i) % count);
+    if (local == peer) continue;  // a connection to itself
+    // Ports of listeners and bound sockets are left alone; connections may share one as long as
+    // their other ends differ (__inet_hash_connect()).
+    const std::vector<port_claim*>* const claims = node_->tcp_ports.find(local.port);
+    if (claims != nullptr &&
+        std::any_of(claims->begin(), claims->end(),
+                    [](const port_claim* each) { return each->is_explicit; })) {
+      continue;
+    }
+    if (node_->find_connection({local, peer}) == nullptr) return true;
+  }
+  return false;
+}
+
+int tcp_socket::start_connecting(request& tried) {
+  if (claim_.listening) return -EISCONN;
+  if (connection_ != nullptr && !connection_->is_closed()) {
+    return connection_->state() == tcp_state::syn_sent ? -EALREADY : -EISCONN;
+  }
+  endpoint to;
+  if (const int status = resolve(tried.memory, static_cast<unsigned>(tried.offset), to);
+      status < 0) {
+    return status;
+  }
+  endpoint from = claim_.local;
+  if (from.ip.is_any() && !node_->source_for(to.ip, from.ip)) return -ENETUNREACH;
+  if (from.ip.v6 != to.ip.v6) return -ENETUNREACH;
+  if (from.port == 0) {
+    if (!choose_port(from, to)) return -EADDRNOTAVAIL;
+  } else if (from == to) {
+    return refuse("a connection of a socket to itself");
+  } else if (node_->find_connection({from, to}) != nullptr) {
+    return -EADDRNOTAVAIL;
+  }
+  connection_ = std::make_shared<tcp_connection>(*node_, from, to);
+  connection_->owner = this;
+  options_changed();
+  connection_->connect(send_size_, receive_size_);
+  return 0;
+}
+
+progress tcp_socket::connect(request& tried) {
+  int result = 0;
+  if (!tried.started) {
+    tried.started = true;
+    result = start_connecting(tried);
+    if (result == 0) return progress::would_block;
+  } else if (connection_->state() == tcp_state::syn_sent) {
+    return progress::would_block;
+  } else if (const int error = connection_->take_error(); error != 0) {
+    result = -error;
+    connection_.reset();
+  } else if (connection_->is_closed()) {
+    result = -ECONNABORTED;
+  }
+  tried.owner->finish(tried, result);
+  return progress::finished;
+}
+
+// ---------------------------------------------------------------- receiving
+
+int tcp_socket::receive_state() {
+  if (connection_ == nullptr) return -ENOTCONN;
+  tcp_connection& from = *connection_;
+  if (from.peer_finished()) return 0;
+  if (const int error = from.take_error(); error != 0) return -error;
+  if (from.reading_stopped() || from.is_closed()) return 0;
+  return wait;
+}
+
+unsigned tcp_socket::more_flag() const noexcept {
+  // A FIN counts as something to read, even after the last byte (tcp_inq_hint()).
+  const bool more = !connection_->incoming().empty() || connection_->peer_finished();
+  return more ? unsigned{IORING_CQE_F_SOCK_NONEMPTY} : 0U;
+}
+
+progress tcp_socket::receive(request& tried) {
+  if ((tried.flags & ~receive_flags) != 0) {
+    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
+    return progress::finished;
+  }
+  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_into_buffers(tried);
+  return receive_into_memory(tried);
+}
+
+progress tcp_socket::receive_into_buffers(request& tried) {
+  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
+  for (;;) {
+    // io_recv() chooses the buffer first: an empty ring ends it even when nothing has come.
+    selected_buffer chosen;
+    if (!tried.owner->select_buffer(tried, chosen)) {
+      tried.owner->finish(tried, -ENOBUFS);
+      return progress::finished;
+    }
+    if (connection_ == nullptr || connection_->incoming().empty()) {
+      const int state = receive_state();
+      if (state == wait) return progress::would_block;
+      tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
+      return progress::finished;
+    }
+    const std::size_t size = std::min(chosen.size, connection_->incoming().size());
+    std::memcpy(chosen.memory, connection_->incoming().data(), size);
+    if ((tried.flags & MSG_PEEK) == 0) connection_->consume(size);
+    tried.owner->take_buffer(tried);
+    const unsigned flags = chosen.flags | more_flag();
+    const int result = static_cast<int>(size);
+    if (!multishot || !tried.owner->post_more(tried, result, flags)) {
+      tried.owner->finish(tried, result, flags);
+      return progress::finished;
+    }
+    if (connection_->incoming().empty() && !connection_->peer_finished()) {
+      return receive_state_after_bytes(tried);
+    }
+  }
+}
+
+/// A multishot has taken all there was: an error or the end may already stand behind the bytes.
+progress tcp_socket::receive_state_after_bytes(request& tried) {
+  const int state = receive_state();
+  if (state == wait) return progress::would_block;
+  tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
+  return progress::finished;
+}
+
+progress tcp_socket::receive_into_memory(request& tried) {
+  std::size_t wanted = 0;
+  for (const iovec& piece : tried.pieces) wanted += piece.iov_len;
+  if (wanted == 0 && connection_ != nullptr && tried.done == 0) {
+    tried.owner->finish(tried, 0);
+    return progress::finished;
+  }
+  const bool peek = (tried.flags & MSG_PEEK) != 0;
+  if (connection_ != nullptr) {
+    const byte_queue& incoming = connection_->incoming();
+    const std::size_t size = std::min(wanted - tried.done, incoming.size());
+    scatter(tried.pieces, peek ? 0 : tried.done, incoming.data(), size);
+    if (peek) {
+      // Nothing is consumed, so what counts is what lies there now.
+      tried.done = size;
+    } else if (size != 0) {
+      connection_->consume(size);
+      tried.done += size;
+    }
+  }
+  const bool enough = (tried.flags & MSG_WAITALL) != 0 ? tried.done == wanted : tried.done != 0;
+  int result = static_cast<int>(tried.done);
+  if (!enough) {
+    if (tried.done != 0) {
+      // With MSG_WAITALL the end of the stream or an error gives what there is; the error stays.
+      const bool over = connection_->peer_finished() || connection_->has_error() ||
+                        connection_->reading_stopped() || connection_->is_closed();
+      if (!over) return progress::would_block;
+    } else {
+      result = receive_state();
+      if (result == wait) return progress::would_block;
+    }
+  }
+  if (tried.header != nullptr && result >= 0) {
+    tried.header->msg_namelen = 0;
+    tried.header->msg_controllen = 0;
+    tried.header->msg_flags = 0;
+  }
+  tried.owner->finish(tried, result, result >= 0 && connection_ ? more_flag() : 0U);
+  return progress::finished;
+}
+
+// ---------------------------------------------------------------- sending
+
+progress tcp_socket::send(request& tried) {
+  if ((tried.flags & ~send_flags) != 0) {
+    tried.owner->finish(tried, refuse("send flags " + std::to_string(tried.flags)));
+    return progress::finished;
+  }
+  int failure = 0;
+  if (connection_ == nullptr) {
+    failure = -EPIPE;
+  } else if (connection_->state() == tcp_state::syn_sent) {
+    return progress::would_block;
+  } else if (connection_->has_error() || connection_->is_closed() ||
+             connection_->finished_sending()) {
+    // What was sent before is told first; the error waits for the next call.
+    failure = -EPIPE;
+    if (tried.done == 0) {
+      if (const int error = connection_->take_error(); error != 0) failure = -error;
+    }
+  }
+  if (failure != 0) {
+    tried.owner->finish(tried, tried.done != 0 ? static_cast<int>(tried.done) : failure);
+    return progress::finished;
+  }
+  std::size_t position = 0;
+  std::size_t total = 0;
+  bool full = false;
+  for (const iovec& piece : tried.pieces) {
+    total += piece.iov_len;
+    const std::size_t skipped = std::min(piece.iov_len, tried.done - std::min(position, tried.done));
+    position += piece.iov_len;
+    if (full || skipped == piece.iov_len) continue;
+    const std::size_t taken = connection_->write(
+        static_cast<const std::byte*>(piece.iov_base) + skipped, piece.iov_len - skipped);
+    tried.done += taken;
+    full = taken != piece.iov_len - skipped;
+  }
+  const bool partly = (tried.flags & MSG_WAITALL) == 0 && tried.done != 0;
+  if (tried.done != total && !partly) return progress::would_block;
+  tried.owner->finish(tried, static_cast<int>(tried.done));
+  return progress::finished;
+}
+
+progress tcp_socket::attempt(request& tried) {
+  switch (tried.opcode) {
+    case IORING_OP_ACCEPT: return accept(tried);
+    case IORING_OP_CONNECT: return connect(tried);
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_READ: return receive(tried);
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_WRITE: return send(tried);
+    default: tried.owner->finish(tried, -EOPNOTSUPP); return progress::finished;
+  }
+}
+
+}  // namespace rill::sim::detail

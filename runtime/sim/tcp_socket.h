@@ -1,0 +1,64 @@
+// The descriptor's side of TCP: a fresh socket, a listener, or one end of a connection, and the
+// requests on it: accept, connect, receive, send. Read next: tcp_socket.cpp.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include <rill/runtime/sim/socket.h>
+#include <rill/runtime/sim/tcp.h>
+
+namespace rill::sim::detail {
+
+class tcp_socket final : public socket {
+ public:
+  tcp_socket(node& on, int socket_family);
+  /// What accept() returns.
+  tcp_socket(tcp_socket& listener, std::shared_ptr<tcp_connection> accepted);
+  ~tcp_socket() override;
+
+  int listen(int backlog) override;
+  int shutdown(int how) override;
+  unsigned poll_state() noexcept override;
+
+  // --- for connections on their way to accept() ---
+  bool has_room() const noexcept { return ready_.size() <= backlog_; }
+  void opened(const packet& syn);
+  void established(std::shared_ptr<tcp_connection> ready);
+  /// It failed before it was established.
+  void forget(tcp_connection& failed) noexcept;
+  void inherit(tcp_connection& opened) noexcept;
+
+ protected:
+  progress attempt(request& tried) override;
+  port_table& ports() const noexcept override { return node_->tcp_ports; }
+  bool may_bind() const noexcept override { return !is_bound_ && connection_ == nullptr; }
+  const endpoint* peer() const noexcept override;
+  const endpoint& local() const noexcept override;
+  int pending_error() noexcept override;
+  void options_changed() override;
+
+ private:
+  progress accept(request& tried);
+  progress connect(request& tried);
+  int start_connecting(request& tried);
+  bool choose_port(endpoint& local, const endpoint& peer) const;
+  progress receive(request& tried);
+  progress receive_into_buffers(request& tried);
+  progress receive_state_after_bytes(request& tried);
+  progress receive_into_memory(request& tried);
+  /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
+  int receive_state();
+  progress send(request& tried);
+  unsigned more_flag() const noexcept;
+  void close_listener();
+
+  std::shared_ptr<tcp_connection> connection_;
+  std::deque<std::shared_ptr<tcp_connection>> ready_;
+  std::vector<tcp_connection*> half_open_;
+  std::size_t backlog_ = 0;
+};
+
+}  // namespace rill::sim::detail

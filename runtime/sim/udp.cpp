@@ -1,0 +1,272 @@
+// Requests on UDP sockets. What they answer was compared with Linux 6.18. See udp.h.
+#include <rill/runtime/sim/udp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <rill/runtime/sim/kernel.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::sim::detail {
+namespace {
+
+// 65,535 less the headers of UDP, and of IPv4 (IPv6 does not count its own).
+constexpr std::size_t datagram_max_v4 = 65507;
+constexpr std::size_t datagram_max_v6 = 65527;
+// What a queued datagram costs beside its bytes: about Linux's sk_buff.
+constexpr std::size_t datagram_overhead = 768;
+
+constexpr unsigned receive_flags =
+    MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
+constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
+
+std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
+  std::size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  return total;
+}
+
+}  // namespace
+
+udp_socket::udp_socket(node& on, int socket_family) : socket(on, socket_family, SOCK_DGRAM) {
+  claim_.holder = this;
+}
+
+int udp_socket::listen(int) { return -EOPNOTSUPP; }
+
+int udp_socket::shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (!connected_) return -ENOTCONN;
+  if (how != SHUT_WR) read_stopped_ = true;
+  if (how != SHUT_RD) write_stopped_ = true;
+  changed(true, true);
+  return 0;
+}
+
+unsigned udp_socket::poll_state() noexcept {
+  unsigned state = POLLOUT | POLLWRNORM;
+  if (!queue_.empty() || read_stopped_) state |= POLLIN | POLLRDNORM;
+  if (read_stopped_) state |= POLLRDHUP;
+  if (read_stopped_ && write_stopped_) state |= POLLHUP;
+  if (error_ != 0) state |= POLLERR;
+  return state;
+}
+
+int udp_socket::pending_error() noexcept { return std::exchange(error_, 0); }
+
+int udp_socket::score(const packet& arrived) const noexcept {
+  if (!covers(claim_, arrived.destination.ip)) return 0;
+  if (connected_) {
+    if (!shown_.ip.is_any() && shown_.ip != arrived.destination.ip) return 0;
+    return peer_ == arrived.source ? 3 : 0;
+  }
+  return claim_.local.ip.is_any() ? 1 : 2;
+}
+
+void udp_socket::receive(packet& arrived) {
+  const std::size_t cost = arrived.payload.size() + datagram_overhead;
+  if (read_stopped_ || queued_size_ + cost > receive_size_ * 2) return;  // dropped, as in life
+  queued_size_ += cost;
+  queue_.push_back({arrived.source, std::move(arrived.payload)});
+  changed(true, false);
+}
+
+void udp_socket::unreachable(const endpoint& to, int error) {
+  if (!connected_ || peer_ != to) return;  // others are told only if they ask for it (IP_RECVERR)
+  error_ = error;
+  changed(true, true);
+}
+
+bool udp_socket::bind_if_needed(int& status) {
+  if (is_bound_) return true;
+  status = claim_port();
+  return status == 0;
+}
+
+int udp_socket::connect(const request& tried) {
+  sa_family_t given = AF_UNSPEC;
+  const auto size = static_cast<unsigned>(tried.offset);
+  if (size >= sizeof(given)) std::memcpy(&given, tried.memory, sizeof(given));
+  if (given == AF_UNSPEC && size >= sizeof(given)) {
+    connected_ = false;
+    return 0;
+  }
+  endpoint to;
+  if (const int status = resolve(tried.memory, size, to); status < 0) return status;
+  endpoint from = claim_.local;
+  if (from.ip.is_any() && !node_->source_for(to.ip, from.ip)) return -ENETUNREACH;
+  if (from.ip.v6 != to.ip.v6) return -ENETUNREACH;
+  int status = 0;
+  if (!bind_if_needed(status)) return status == -EADDRINUSE ? -EAGAIN : status;
+  shown_ = {from.ip, claim_.local.port};
+  peer_ = to;
+  connected_ = true;
+  return 0;
+}
+
+int udp_socket::send(request& tried) {
+  if ((tried.flags & ~send_flags) != 0) return refuse("send flags " + std::to_string(tried.flags));
+  if (tried.control_size != 0) return refuse("control messages");
+  if (!tried.has_destination && !connected_) return -EDESTADDRREQ;
+  endpoint to = tried.has_destination ? tried.destination : peer_;
+  if (!to.ip.v6 && family_ == AF_INET6 && v6_only_) return -ENETUNREACH;
+  if (to.ip.is_any()) to.ip = address::loopback(to.ip.v6);
+  if (to.port == 0) return -EINVAL;
+  const std::size_t size = total_size(tried.pieces);
+  if (size > (to.ip.v6 ? datagram_max_v6 : datagram_max_v4)) return -EMSGSIZE;
+  if (to.ip.is_multicast()) return refuse("multicast");
+  if (!to.ip.v6 && std::all_of(to.ip.bytes.begin(), to.ip.bytes.begin() + 4,
+                               [](std::uint8_t each) { return each == 0xff; })) {
+    return keeps_broadcast_ ? refuse("broadcast") : -EACCES;
+  }
+  if (write_stopped_) return -EPIPE;
+  if (error_ != 0) return -std::exchange(error_, 0);
+  endpoint from = connected_ ? shown_ : claim_.local;
+  if (from.ip.is_any() && !node_->source_for(to.ip, from.ip)) return -ENETUNREACH;
+  if (from.ip.v6 != to.ip.v6) return -ENETUNREACH;
+  int status = 0;
+  if (!bind_if_needed(status)) return status == -EADDRINUSE ? -EAGAIN : status;
+  from.port = claim_.local.port;
+
+  packet& made = node_->wire.make_packet();
+  made.kind = packet_kind::udp;
+  made.source = from;
+  made.destination = to;
+  made.payload.reserve(size);
+  for (const iovec& piece : tried.pieces) {
+    const auto* const bytes = static_cast<const std::byte*>(piece.iov_base);
+    made.payload.insert(made.payload.end(), bytes, bytes + piece.iov_len);
+  }
+  node_->wire.transmit(*node_, made);
+  return static_cast<int>(size);
+}
+
+void udp_socket::pop() {
+  queued_size_ -= queue_.front().bytes.size() + datagram_overhead;
+  queue_.pop_front();
+}
+
+// ---------------------------------------------------------------- receiving
+
+progress udp_socket::receive(request& tried) {
+  if ((tried.flags & ~receive_flags) != 0) {
+    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
+    return progress::finished;
+  }
+  if (error_ != 0) {
+    tried.owner->finish(tried, -std::exchange(error_, 0));
+    return progress::finished;
+  }
+  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_multishot(tried);
+  if (queue_.empty()) {
+    if (!read_stopped_) return progress::would_block;
+    tried.owner->finish(tried, 0);
+    return progress::finished;
+  }
+  receive_one(tried);
+  return progress::finished;
+}
+
+void udp_socket::receive_one(request& tried) {
+  const datagram& taken = queue_.front();
+  const std::size_t room = total_size(tried.pieces);
+  const std::size_t copied = std::min(room, taken.bytes.size());
+  scatter(tried.pieces, 0, taken.bytes.data(), copied);
+  const bool cut = copied < taken.bytes.size();
+  if (tried.header != nullptr) {
+    unsigned length = tried.name_size;
+    if (tried.header->msg_name != nullptr) {
+      encode(taken.from, family_, tried.header->msg_name, length);
+      tried.header->msg_namelen = length;
+    }
+    tried.header->msg_controllen = 0;
+    tried.header->msg_flags = cut ? MSG_TRUNC : 0;
+  }
+  const bool whole = (tried.flags & MSG_TRUNC) != 0;
+  const int result = static_cast<int>(whole ? taken.bytes.size() : copied);
+  if ((tried.flags & MSG_PEEK) == 0) pop();
+  tried.owner->finish(tried, result);
+}
+
+int udp_socket::fill_message(const request& tried, const datagram& taken, std::byte* into,
+                             std::size_t room) {
+  // The layout of io_recvmsg_multishot(): header, room for the name, room for control, payload.
+  io_uring_recvmsg_out head{};
+  const std::size_t before = sizeof(head) + tried.name_size + tried.control_size;
+  if (room < before) return -EFAULT;
+  unsigned length = tried.name_size;
+  encode(taken.from, family_, into + sizeof(head), length);
+  const std::size_t copied = std::min(room - before, taken.bytes.size());
+  const bool cut = copied < taken.bytes.size();
+  head.namelen = tried.name_size == 0 ? 0 : length;
+  head.payloadlen = static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
+  head.flags = cut ? MSG_TRUNC : 0;
+  std::memcpy(into, &head, sizeof(head));
+  if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
+  return static_cast<int>(before + copied);
+}
+
+progress udp_socket::receive_multishot(request& tried) {
+  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
+  const bool with_name = tried.opcode == IORING_OP_RECVMSG;
+  for (;;) {
+    selected_buffer chosen;
+    if (!tried.owner->select_buffer(tried, chosen)) {
+      tried.owner->finish(tried, -ENOBUFS);
+      return progress::finished;
+    }
+    if (queue_.empty()) {
+      if (!read_stopped_) return progress::would_block;
+      tried.owner->finish(tried, 0);
+      return progress::finished;
+    }
+    const datagram& taken = queue_.front();
+    const bool is_empty = taken.bytes.empty();
+    int result = 0;
+    if (with_name) {
+      result = fill_message(tried, taken, chosen.memory, chosen.size);
+    } else {
+      const std::size_t copied = std::min(chosen.size, taken.bytes.size());
+      if (copied != 0) std::memcpy(chosen.memory, taken.bytes.data(), copied);
+      result = static_cast<int>(copied);
+    }
+    if (result < 0) {
+      tried.owner->finish(tried, result);
+      return progress::finished;
+    }
+    pop();
+    // Without a header nothing was written, so the buffer stays in the ring. An empty datagram
+    // looks like the end of a stream to Linux and ends a multishot.
+    const bool keeps_buffer = !with_name && is_empty;
+    if (!keeps_buffer) tried.owner->take_buffer(tried);
+    const unsigned flags = keeps_buffer ? 0U : chosen.flags;
+    if (!multishot || is_empty || !tried.owner->post_more(tried, result, flags)) {
+      tried.owner->finish(tried, result, flags);
+      return progress::finished;
+    }
+  }
+}
+
+progress udp_socket::attempt(request& tried) {
+  int result = 0;
+  switch (tried.opcode) {
+    case IORING_OP_CONNECT: result = connect(tried); break;
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_READ: return receive(tried);
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_WRITE: result = send(tried); break;
+    default: result = -EOPNOTSUPP; break;
+  }
+  tried.owner->finish(tried, result);
+  return progress::finished;
+}
+
+}  // namespace rill::sim::detail
