@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <ranges>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -26,6 +27,7 @@ class const_buffer {
   const_buffer(std::string_view text) noexcept
       : data_(reinterpret_cast<const std::byte*>(text.data())), size_(text.size()) {}
   const_buffer(const char* text) noexcept : const_buffer(std::string_view(text)) {}
+  const_buffer(const std::string& text) noexcept : const_buffer(std::string_view(text)) {}
   template <std::ranges::contiguous_range Range>
     requires byte_like<std::ranges::range_value_t<Range>> && std::ranges::sized_range<Range> &&
              (!std::is_array_v<std::remove_cvref_t<Range>>) &&
@@ -51,7 +53,8 @@ class const_buffer {
   std::size_t size_ = 0;
 };
 
-/// Room for bytes: made from an array, vector, string or span of bytes; its whole size is used.
+/// Room for bytes: made from an array, vector, string or span of bytes; its whole size is used. A
+/// temporary string or vector is refused: it would be gone before anybody could look into it.
 class mutable_buffer {
  public:
   constexpr mutable_buffer() noexcept {}
@@ -60,7 +63,8 @@ class mutable_buffer {
   template <std::ranges::contiguous_range Range>
     requires byte_like<std::remove_reference_t<std::ranges::range_reference_t<Range>>> &&
              (!std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<Range>>>) &&
-             std::ranges::sized_range<Range>
+             std::ranges::sized_range<Range> &&
+             (std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range>)
   mutable_buffer(Range&& bytes) noexcept
       : data_(reinterpret_cast<std::byte*>(std::ranges::data(bytes))),
         size_(std::ranges::size(bytes)) {}

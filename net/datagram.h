@@ -182,7 +182,7 @@ class datagram_socket {
                                  detail::socket_state::connect_type);
   }
 
-  [[nodiscard]] auto close() noexcept { return detail::close_awaiter(std::move(socket_)); }
+  [[nodiscard]] auto close() noexcept { return detail::socket_close_awaiter(std::move(socket_)); }
   bool is_open() const noexcept { return static_cast<bool>(socket_); }
   endpoint local() const { return detail::local_endpoint(owner_loop(), descriptor()); }
   endpoint peer() const { return detail::peer_endpoint(owner_loop(), descriptor()); }

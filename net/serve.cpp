@@ -25,6 +25,7 @@ void server_base::begin(promise_base& awaiting, task<void> accepting) noexcept {
 }
 
 void server_base::started(connection& made, task<void> root) noexcept {
+  if (limits_.shared_count != nullptr) ++*limits_.shared_count;
   ++counts_->accepted_count;
   if (++counts_->active_count > counts_->active_peak) {
     counts_->active_peak = counts_->active_count;
@@ -134,6 +135,7 @@ void server_base::connection_done(connection& ended, bool completed) noexcept {
     report(ended);
   }
   --counts_->active_count;
+  if (limits_.shared_count != nullptr) --*limits_.shared_count;
   if (ended.watched != nullptr) ended.watched->observer = nullptr;
   delete &ended;
   changed_.set();

@@ -4,6 +4,7 @@
 // Read next: serve.cpp.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <coroutine>
@@ -40,6 +41,10 @@ struct serve_statistics {
 struct serve_limits {
   /// Handlers at once; beyond it connections wait in the kernel's backlog. 0: no limit.
   std::size_t connection_max = 0;
+  /// Counts the connections of several serve() calls, on several loops, so that connection_max
+  /// holds for all of them together. Must outlive them. Two loops that accept at the very same
+  /// moment may exceed it by one each. nullptr: each for itself.
+  std::atomic<std::size_t>* shared_count = nullptr;
   /// After the cancellation, how long handlers may go on before they are cancelled too.
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(5);
   /// How long to wait after EMFILE, ENFILE, ENOBUFS or ENOMEM before the next accept, unless a
@@ -97,7 +102,13 @@ class server_base : public scope {
   void begin(promise_base& awaiting, task<void> accepting) noexcept;
   void begin_drain() noexcept;
   bool is_full() const noexcept {
-    return limits_.connection_max != 0 && counts_->active_count >= limits_.connection_max;
+    if (limits_.connection_max == 0) return false;
+    return (limits_.shared_count != nullptr ? limits_.shared_count->load()
+                                            : counts_->active_count) >= limits_.connection_max;
+  }
+  /// How long a full server waits at most: another loop's connection may end without a word here.
+  std::chrono::nanoseconds full_pause() const noexcept {
+    return limits_.shared_count != nullptr ? limits_.short_pause : std::chrono::hours(1);
   }
   void started(connection& made, task<void> root) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
@@ -110,6 +121,7 @@ class server_base : public scope {
 
   serve_limits limits_;
   drain_signal drain_;
+  serve_statistics* counts_;
 
  private:
   task<void> end_reading();
@@ -118,7 +130,6 @@ class server_base : public scope {
   void connection_done(connection& ended, bool completed) noexcept;
 
   serve_statistics own_counts_;
-  serve_statistics* counts_;
   alignas(chain) std::byte accept_storage_[sizeof(chain)];
   chain* accept_chain_ = nullptr;
   event changed_;
@@ -158,7 +169,7 @@ class serve_awaiter final : public server_base {
     while (!drain_.is_draining()) {
       if (is_full()) {
         listener_->pause();
-        co_await wait_for_change(std::chrono::hours(1));
+        co_await wait_for_change(full_pause());
         continue;
       }
       result<stream_type> peer = co_await as_result(listener_->accept());
@@ -183,7 +194,7 @@ class serve_awaiter final : public server_base {
     if (cause == std::errc::too_many_files_open ||
         cause == std::errc::too_many_files_open_in_system ||
         cause == std::errc::no_buffer_space || cause == std::errc::not_enough_memory) {
-      count_shortage();
+      ++counts_->short_count;
       co_await wait_for_change(limits_.short_pause);
       co_return true;
     }
@@ -205,9 +216,6 @@ class serve_awaiter final : public server_base {
   }
 
   scheduler& accept_on() const noexcept { return this->owner()->on(); }
-  void count_shortage() noexcept {
-    if (limits_.statistics != nullptr) ++limits_.statistics->short_count;
-  }
 
   Listener* listener_;
   Handler handler_;

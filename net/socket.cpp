@@ -566,11 +566,11 @@ void socket_state::closed() noexcept {
   free_frame(this, sizeof(socket_state));
 }
 
-close_awaiter::~close_awaiter() {
+socket_close_awaiter::~socket_close_awaiter() {
   if (state_ != nullptr) state_->closer = nullptr;
 }
 
-void close_awaiter::suspend(promise_base& frame) noexcept {
+void socket_close_awaiter::suspend(promise_base& frame) noexcept {
   if (!socket_) {
     frame.owner_chain->yield(frame);
     return;

@@ -294,11 +294,11 @@ class write_awaiter : public socket_awaiter {
 };
 
 /// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.
-class close_awaiter {
+class socket_close_awaiter {
  public:
   using rill_awaiter = void;
-  explicit close_awaiter(socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
-  ~close_awaiter();
+  explicit socket_close_awaiter(socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
+  ~socket_close_awaiter();
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) noexcept {

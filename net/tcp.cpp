@@ -343,13 +343,15 @@ stream_listener::stream_listener(std::span<const endpoint> to, const listen_opti
   }
 }
 
-stream_listener::stream_listener(int descriptor) {
+stream_listener::stream_listener(std::span<const int> descriptors) {
   loop& on = loop::current();
-  // The ring waits by itself; on a descriptor with O_NONBLOCK it would fail with EAGAIN instead.
-  const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
   queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
-  queue_->add(descriptor);
+  for (const int each : descriptors) {
+    // The ring waits by itself; with O_NONBLOCK it would fail with EAGAIN instead.
+    const int flags = ::fcntl(each, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(each, F_SETFL, flags & ~O_NONBLOCK);
+    queue_->add(each);
+  }
 }
 
 endpoint stream_listener::local() const {

@@ -88,7 +88,7 @@ class stream_socket {
   /// Withdraws what is in flight (another task waiting here gets ECANCELED), waits until the kernel
   /// has let go, and closes. Only needed where something must follow the close. Cancellation: the
   /// close goes on without its waiter.
-  [[nodiscard]] auto close() noexcept { return detail::close_awaiter(std::move(socket_)); }
+  [[nodiscard]] auto close() noexcept { return detail::socket_close_awaiter(std::move(socket_)); }
   bool is_open() const noexcept { return static_cast<bool>(socket_); }
 
   /// Waits until the socket can be written to, or read from, without doing so.
@@ -144,6 +144,8 @@ class tcp_stream : public stream_socket {
   /// Connects to one address. Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH ...,
   /// "connect 127.0.0.1:1: Connection refused". For names see connect.h. IORING_OP_CONNECT, 5.5.
   static task<tcp_stream> connect(endpoint to);
+  /// The same from a given address of this machine; its port may be 0.
+  static task<tcp_stream> connect(endpoint to, endpoint from);
 
   /// The peer's address, kept from accept or connect: known even after a reset. Unnamed if the
   /// peer was gone before it could be asked.
@@ -274,7 +276,9 @@ class stream_listener {
  protected:
   stream_listener() noexcept {}
   stream_listener(std::span<const endpoint> to, const listen_options& options);
-  explicit stream_listener(int descriptor);
+  explicit stream_listener(int descriptor)
+      : stream_listener(std::span<const int>(&descriptor, 1)) {}
+  explicit stream_listener(std::span<const int> descriptors);
 
   detail::accept_queue_handle queue_;
 };
@@ -297,8 +301,13 @@ class tcp_listener : public stream_listener {
                            const listen_options& options = listen_options()) {
     return tcp_listener(to, options);
   }
+  /// Binds on all addresses of `host`; as listen() in listen.h, which tells more.
+  [[nodiscard]] static task<tcp_listener> bind(std::string host, std::uint16_t port,
+                                               listen_options options = listen_options());
   /// Takes a socket that listens already (systemd socket activation, a parent process).
   static tcp_listener adopt(int descriptor) { return tcp_listener(descriptor); }
+  /// The same for several, as one listener.
+  static tcp_listener adopt(std::span<const int> descriptors) { return tcp_listener(descriptors); }
 
   /// The next connection. Errors: EMFILE, ENFILE, ENOBUFS, ENOMEM when resources are short; the
   /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is skipped.

@@ -28,6 +28,8 @@ class udp_socket : public datagram_socket {
   static udp_socket bind(const endpoint& to, const udp_options& options = udp_options());
   /// A socket for a client, on any address and port of that family.
   static udp_socket open(address_family family);
+  /// Takes a UDP socket that is bound already (systemd socket activation, a parent process).
+  static udp_socket adopt(int descriptor);
 
   /// Sends `bytes` as datagrams of `segment_size` each (the last may be shorter) in one system call
   /// and one walk through the stack: UDP_SEGMENT, Linux 4.18. At most 64 segments and 65,507 bytes.
