@@ -1,0 +1,22 @@
+// Echo over UDP (RFC 862): every datagram goes back to its sender.
+// Not here: the session over streams (echo.h).
+#pragma once
+
+#include <string>
+
+#include <rill/net/udp.h>
+#include <rill/runtime/task.h>
+
+namespace rill::echo {
+
+/// Answers each datagram with one of the same bytes, `prefix` put before them, until cancelled.
+///
+/// Not answered: what came cut short, what claims to come from port 0, and what claims to come from
+///   this socket itself: forged, it would be answered for ever. At most one answer a datagram, and
+///   without a prefix never larger than it, so the server is no amplifier.
+/// Errors: those that one peer causes (unreachable, too large with the prefix) are passed over;
+///   those of the socket itself are thrown.
+/// Cost: one receive and one send a datagram, no copy without a prefix, no allocation.
+task<> serve_datagrams(udp_socket socket, std::string prefix);
+
+}  // namespace rill::echo
