@@ -1,0 +1,79 @@
+// The demo: every service of rill in one process on one loop. So far echo over TCP and UDP.
+//
+//   examples/demo.sh                       builds it and starts it on ports 8888 and 9999
+//   build/release/bin/demo --tcp-port 0 --udp-port 0
+//
+// Read next: echo_server.cpp, which is one service with all its options.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "program.h"
+#include <rill/net/listen.h>
+#include <rill/net/serve.h>
+#include <rill/protocols/echo/datagrams.h>
+#include <rill/protocols/echo/echo.h>
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/run.h>
+
+namespace {
+
+struct options {
+  std::string host = "localhost";
+  std::uint16_t tcp_port = 8888;
+  std::uint16_t udp_port = 9999;
+};
+
+void explain(std::uint16_t tcp_port, std::uint16_t udp_port) {
+  const std::string tcp = std::to_string(tcp_port);
+  const std::string udp = std::to_string(udp_port);
+  program::announce(
+      "\nThe rill demo is running. In another terminal try:\n"
+      "  TCP echo   nc localhost " +
+      tcp +
+      "\n"
+      "             build/release/bin/echo_client localhost " +
+      tcp +
+      " hello\n"
+      "  UDP echo   echo hello | nc -u -w1 localhost " +
+      udp +
+      "\n"
+      "             build/release/bin/udp_echo_client localhost " +
+      udp +
+      " hello\n"
+      "What its tasks are doing: kill -USR1 $(pidof demo)\n"
+      "To end it: Ctrl-C.\n");
+}
+
+rill::task<> echo_to(rill::tcp_stream peer) { return rill::echo::session(std::move(peer)); }
+
+rill::task<> demo(const options& chosen) {
+  rill::tcp_listener listener = co_await rill::tcp_listener::bind(chosen.host, chosen.tcp_port);
+  std::vector<rill::udp_socket> sockets = co_await rill::bind_udp(chosen.host, chosen.udp_port);
+  std::vector<rill::endpoint> udp_locals;
+  for (const rill::udp_socket& socket : sockets) udp_locals.push_back(socket.local());
+  program::announce(program::ready_lines("tcp", listener.locals()) +
+                    program::ready_lines("udp", udp_locals));
+  explain(listener.local().port(), udp_locals.front().port());
+
+  co_await rill::with_nursery([&](rill::nursery& services) -> rill::task<> {
+    for (rill::udp_socket& socket : sockets) {
+      services.start(rill::echo::serve_datagrams, std::move(socket), std::string());
+    }
+    rill::serve_limits limits;
+    limits.connection_max = program::default_connection_max(1);
+    co_await rill::serve(listener, echo_to, limits);
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options chosen;
+  CLI::App app("The rill demo: TCP and UDP echo in one process, until Ctrl-C.");
+  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
+  app.add_option("--tcp-port", chosen.tcp_port, "TCP echo, 0 for any free port (8888)");
+  app.add_option("--udp-port", chosen.udp_port, "UDP echo, 0 for any free port (9999)");
+  program::parse_or_exit(app, argc, argv);
+  return rill::run(demo, std::cref(chosen));
+}

@@ -1,0 +1,51 @@
+// Sends one message over TCP and prints what comes back.
+//
+//   build/release/bin/echo_client localhost 8888 'hello, rill'      hello, rill
+//   build/release/bin/echo_client localhost 1 hello
+//     echo_client: connect localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: ...
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "program.h"
+#include <rill/net/connect.h>
+#include <rill/net/stream.h>
+#include <rill/runtime/run.h>
+#include <rill/runtime/timeout.h>
+
+namespace {
+
+struct options {
+  std::string host;
+  std::string port;
+  std::string message;
+  std::chrono::milliseconds timeout = std::chrono::seconds(10);
+};
+
+// An echo without end would fill the memory: nobody types a message of this size.
+constexpr std::size_t reply_size_max = 64 * 1024 * 1024;
+
+rill::task<std::string> exchange(const options& chosen) {
+  rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.port);
+  co_await server.write_all(chosen.message);
+  co_await server.shutdown_write();  // tells the server that this was all
+  co_return co_await rill::read_all(server, reply_size_max);
+}
+
+rill::task<> echo_client(const options& chosen) {
+  const std::string reply = co_await rill::with_timeout(chosen.timeout, exchange(chosen));
+  std::printf("%s\n", reply.c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options chosen;
+  CLI::App app("Sends MESSAGE to a TCP echo server and prints the reply.");
+  app.add_option("HOST", chosen.host, "name or address")->required();
+  app.add_option("PORT", chosen.port, "port number or service name")->required();
+  app.add_option("MESSAGE", chosen.message, "what to send")->required();
+  program::add_duration(app, "--timeout", chosen.timeout, "for all of it (10s)");
+  program::parse_or_exit(app, argc, argv);
+  return rill::run(echo_client, std::cref(chosen));
+}

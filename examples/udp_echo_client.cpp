@@ -1,0 +1,65 @@
+// Sends one message over UDP and prints the reply.
+//
+//   build/release/bin/udp_echo_client localhost 9999 'hello, rill'      hello, rill
+//
+// UDP promises no delivery: without an answer the client gives up after its time-out and exits 1.
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "program.h"
+#include <rill/net/resolver.h>
+#include <rill/net/udp.h>
+#include <rill/runtime/run.h>
+#include <rill/runtime/timeout.h>
+
+namespace {
+
+struct options {
+  std::string host;
+  std::string port;
+  std::string message;
+  std::chrono::milliseconds timeout = std::chrono::seconds(5);
+};
+
+rill::task<std::string> ask(rill::endpoint server, const std::string& message) {
+  rill::udp_socket socket = rill::udp_socket::open(server.ip()->address().family());
+  co_await socket.connect(server);  // only its datagrams are received, and its refusals are told
+  co_await socket.send(message);
+  const rill::datagram reply = co_await socket.receive();
+  co_return std::string(reply.text());
+}
+
+rill::task<> udp_echo_client(const options& chosen) {
+  const std::vector<rill::endpoint> servers = co_await rill::resolve(chosen.host, chosen.port);
+  // A name may have an address on which nobody listens; the refusal comes back at once.
+  for (std::size_t i = 0; i < servers.size(); ++i) {
+    try {
+      const std::string reply =
+          co_await rill::with_timeout(chosen.timeout, ask(servers[i], chosen.message));
+      std::printf("%s\n", reply.c_str());
+      co_return;
+    } catch (const rill::timeout_error&) {
+      throw rill::timeout_error("recv", servers[i].to_string());
+    } catch (const rill::io_error& failure) {
+      if (i + 1 == servers.size()) {
+        throw rill::io_error(failure.code(), failure.operation(), servers[i].to_string());
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options chosen;
+  CLI::App app("Sends MESSAGE to a UDP echo server and prints the reply.");
+  app.add_option("HOST", chosen.host, "name or address")->required();
+  app.add_option("PORT", chosen.port, "port number or service name")->required();
+  app.add_option("MESSAGE", chosen.message, "what to send")->required();
+  program::add_duration(app, "--timeout", chosen.timeout, "how long to wait (5s)");
+  program::parse_or_exit(app, argc, argv);
+  return rill::run(udp_echo_client, std::cref(chosen));
+}
