@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+"""Measures the echo servers of this bench against each other and writes bench/results/.
+
+Servers are interleaved round by round, so that a slow minute of the machine hits all of them. Each
+run starts a fresh server pinned to one core and the load pinned to another. Only processes that
+this script started are ended. Python's standard library only; gnuplot draws if it is installed.
+"""
+
+import argparse
+import csv
+import datetime
+import os
+import pathlib
+import platform
+import re
+import select
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import json
+
+# Name -> (binary, extra arguments for messages of 16 KiB and more). The raw ring is tuned for each
+# column because it stands for the limit; nothing else is.
+SERVERS = {
+    "rill": ("rill_echo", []),
+    "raw_uring": ("raw_uring_echo", ["--large"]),
+    "raw_epoll": ("raw_epoll_echo", []),
+    "thread": ("thread_echo", []),
+    "asio": ("asio_echo", []),
+    "libuv": ("libuv_echo", []),
+}
+RAW = ("raw_uring", "raw_epoll")
+SCENARIOS = ["1x64", "50x64", "1000x64", "8000x64", "50x4096", "1000x4096", "50x65536",
+             "1000x65536"]
+FIELDS = ["round", "server", "connections", "size", "messages_per_second", "p50_us", "p99_us",
+          "p999_us", "max_us", "load_cpu", "others_cpu"]
+IDLE_CONNECTIONS = 16000
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bin-dir", default="build/release/bin", type=pathlib.Path)
+    parser.add_argument("--out", default="bench/results", type=pathlib.Path)
+    parser.add_argument("--servers", default=",".join(SERVERS), help="comma-separated names")
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS),
+                        help="comma-separated CONNECTIONSxBYTES")
+    parser.add_argument("--rounds", default=5, type=int)
+    parser.add_argument("--duration", default="3s")
+    parser.add_argument("--warmup", default="500ms")
+    parser.add_argument("--server-core", default=0, type=int)
+    parser.add_argument("--load-core", default=1, type=int)
+    parser.add_argument("--memory", action="store_true",
+                        help="measure resident memory per idle connection instead of speed")
+    parser.add_argument("--connections", default=IDLE_CONNECTIONS, type=int,
+                        help="idle connections for --memory")
+    parser.add_argument("--smoke", action="store_true",
+                        help="one short round, to see that everything runs")
+    options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.duration, options.warmup = 1, "1s", "100ms"
+        options.connections = min(options.connections, 1000)
+    unknown = set(options.servers.split(",")) - set(SERVERS)
+    if unknown:
+        parser.error(f"unknown servers {sorted(unknown)}; there are {sorted(SERVERS)}")
+    cores = os.sched_getaffinity(0)
+    if options.load_core not in cores or options.server_core not in cores:
+        first = min(cores)
+        print(f"warning: too few cores, server and load share core {first}", file=sys.stderr)
+        options.load_core = options.server_core = first
+    return options
+
+
+class Child:
+    """A pinned process that is ended on leaving the `with` block."""
+
+    def __init__(self, command, core):
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def line(self, pattern, seconds=20):
+        """The first line of output, matched against `pattern`."""
+        readable, _, _ = select.select([self.process.stdout], [], [], seconds)
+        text = self.process.stdout.readline() if readable else ""
+        match = re.match(pattern, text)
+        if not match:
+            raise RuntimeError(f"{self.process.args[0]} said {text!r}, not {pattern!r}")
+        return match
+
+
+def server_command(name, size, options):
+    binary, large = SERVERS[name]
+    return [str(options.bin_dir / binary), "--port", "0"] + (large if size >= 16384 else [])
+
+
+def start_server(name, size, options):
+    return Child(server_command(name, size, options), options.server_core)
+
+
+READY = r"ready: tcp \S+:(\d+)"
+
+
+def cpu_seconds():
+    """Time that all processes of the machine have spent on cores, interrupts included."""
+    fields = [int(x) for x in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    user, nice, system, _, _, irq, soft_irq = fields[:7]
+    return (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
+
+
+def own_cpu_seconds():
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measure(name, connections, size, options):
+    before, own_before, started = cpu_seconds(), own_cpu_seconds(), time.monotonic()
+    with start_server(name, size, options) as server:
+        port = server.line(READY)[1]
+        command = [str(options.bin_dir / "echo_load"), "--port", port, "--json",
+                   "--connections", str(connections), "--size", str(size),
+                   "--duration", options.duration, "--warmup", options.warmup]
+        load = subprocess.run(command, capture_output=True, text=True,
+                              preexec_fn=lambda: os.sched_setaffinity(0, {options.load_core}))
+    if load.returncode != 0:
+        raise RuntimeError(load.stderr.strip())
+    result = json.loads(load.stdout)
+    others = (cpu_seconds() - before) - (own_cpu_seconds() - own_before)
+    result["others_cpu"] = round(max(0, others) / (time.monotonic() - started) / os.cpu_count(), 3)
+    return result
+
+
+def measure_all(servers, scenarios, options):
+    rows, failures = [], []
+    for connections, size in scenarios:
+        for round_number in range(1, options.rounds + 1):
+            for name in servers:
+                try:
+                    result = measure(name, connections, size, options)
+                except RuntimeError as error:
+                    failures.append(f"{name} at {connections} x {size} B: {error}")
+                    print(f"failed: {failures[-1]}", file=sys.stderr)
+                    continue
+                row = {"round": round_number, "server": name}
+                row.update({key: result[key] for key in FIELDS if key in result})
+                rows.append(row)
+                print(f"{connections:>6} x {size:<6} round {round_number} {name:<10} "
+                      f"{result['messages_per_second']:>10.0f} messages/s", flush=True)
+    return rows, failures
+
+
+def resident_bytes(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+def descriptor_count(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def measure_memory(name, options):
+    """Resident bytes per idle connection, and before any."""
+    with start_server(name, 64, options) as server:
+        pid = server.process.pid
+        port = server.line(READY)[1]
+        time.sleep(0.2)
+        before, descriptors = resident_bytes(pid), descriptor_count(pid)
+        command = [str(options.bin_dir / "echo_load"), "--port", port, "--idle",
+                   "--connections", str(options.connections)]
+        with Child(command, options.load_core) as load:
+            load.line(r"idle: (\d+) connected", 60)
+            patience = time.monotonic() + 60
+            while descriptor_count(pid) < descriptors + options.connections:
+                if time.monotonic() > patience:
+                    raise RuntimeError("the server did not accept all connections within 60 s")
+                time.sleep(0.05)
+            time.sleep(0.5)
+            after = resident_bytes(pid)
+    return (after - before) / options.connections, before
+
+
+def compiler(binary):
+    """What the binary's .comment section says; clang's contains GCC's start-up files too."""
+    comment = binary.read_bytes()
+    found = re.search(rb"(?:Debian )?clang version [^\0\n]+|GCC: \([^)]*\) [\d.]+", comment)
+    clang = re.search(rb"clang version [\d.]+", comment)
+    return (clang or found)[0].decode() if (clang or found) else "unknown"
+
+
+def cpu_model():
+    match = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.machine()
+
+
+def circumstances(servers, options):
+    return [
+        f"* machine: {cpu_model()}, {os.cpu_count()} cores; server on core {options.server_core}, "
+        f"load on core {options.load_core}",
+        f"* kernel: {platform.release()}; compiler: "
+        + compiler(options.bin_dir / SERVERS[servers[0]][0]),
+        f"* date: {datetime.date.today().isoformat()}",
+        "* command: `bench/echo/compare.py " + " ".join(sys.argv[1:]) + "`",
+        "",
+    ]
+
+
+def summarize(rows):
+    """(server, connections, size) -> medians and spread."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["server"], row["connections"], row["size"]), []).append(row)
+    summary = {}
+    for key, group in groups.items():
+        speeds = [row["messages_per_second"] for row in group]
+        summary[key] = {"speed": statistics.median(speeds), "min": min(speeds),
+                        "max": max(speeds)}
+        for field in ("p50_us", "p99_us", "load_cpu"):
+            summary[key][field] = statistics.median(row[field] for row in group)
+    for (_, connections, size), values in summary.items():
+        raw = [summary[key]["speed"] for name in RAW
+               if (key := (name, connections, size)) in summary]
+        values["ratio"] = values["speed"] / max(raw) if raw else None
+    return summary
+
+
+def ratio_text(value):
+    return "–" if value is None else f"{value:.2f}"
+
+
+def column_title(connections, size):
+    return f"{connections} x " + (f"{size // 1024} KiB" if size >= 1024 else f"{size} B")
+
+
+def speed_report(rows, failures, servers, scenarios, options):
+    summary = summarize(rows)
+    lines = ["# Echo: messages a second", ""] + circumstances(servers, options)
+    lines += [f"{options.rounds} interleaved rounds of {options.duration}, medians. One message in "
+              "flight on each connection.", "", "## Ratio to the best raw loop of the column", "",
+              "| server | " + " | ".join(column_title(*s) for s in scenarios) + " |",
+              "|---|" + "---|" * len(scenarios)]
+    for name in servers:
+        cells = [ratio_text(summary.get((name, *s), {}).get("ratio")) for s in scenarios]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for scenario in scenarios:
+        lines += ["", f"## {column_title(*scenario)}", "",
+                  "| server | messages/s | min–max | ratio | p50 us | p99 us | load CPU |",
+                  "|---|---|---|---|---|---|---|"]
+        for name in servers:
+            values = summary.get((name, *scenario))
+            if values is None:
+                lines.append(f"| {name} | failed | | | | | |")
+                continue
+            lines.append(f"| {name} | {values['speed']:,.0f} | {values['min']:,.0f}–"
+                         f"{values['max']:,.0f} | {ratio_text(values['ratio'])} | "
+                         f"{values['p50_us']:,.1f} | {values['p99_us']:,.1f} | "
+                         f"{values['load_cpu']:.2f} |")
+    lines += ["", "raw_uring takes its buffers from a pool fit for the column's message size; no "
+              "other server is told the size. Load CPU is the share of its core that the load "
+              "used."]
+    if rows:
+        worst = max(row["others_cpu"] for row in rows)
+        lines.append(f"Other processes used up to {worst:.0%} of the machine during a run.")
+    lines += [f"Failed: {failure}" for failure in failures]
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows, servers, scenarios, options):
+    if not shutil.which("gnuplot"):
+        print("gnuplot is not installed: no drawing", file=sys.stderr)
+        return
+    summary = summarize(rows)
+    table = ["scenario " + " ".join(servers)]
+    for scenario in scenarios:
+        ratios = [summary.get((name, *scenario), {}).get("ratio") for name in servers]
+        table.append(f'"{column_title(*scenario)}" '
+                     + " ".join("NaN" if r is None else f"{r:.4f}" for r in ratios))
+    script = ["$data << END", *table, "END", f"""
+set terminal svg size 1100,420 font "sans-serif,12" background "white"
+set output "{options.out / 'echo.svg'}"
+set title "Echo, messages a second: ratio to the best raw loop" noenhanced
+set style data histograms
+set style histogram clustered gap 1.5
+set style fill solid 0.85 noborder
+set key outside right top noenhanced autotitle columnhead
+set yrange [0:1.15]
+set grid ytics lc rgb "#cccccc"
+set xtics nomirror
+plot for [i=2:{len(servers) + 1}] $data using i:xtic(1)
+"""]
+    subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=False)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(f"wrote {path}")
+
+
+def write_csv(path, fields, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"wrote {path}")
+
+
+def run_speed(servers, options):
+    scenarios = [tuple(int(x) for x in s.split("x")) for s in options.scenarios.split(",")]
+    rows, failures = measure_all(servers, scenarios, options)
+    text = speed_report(rows, failures, servers, scenarios, options)
+    print("\n" + text)
+    write(options.out / "echo.md", text)
+    write_csv(options.out / "echo.csv", FIELDS, rows)
+    draw(rows, servers, scenarios, options)
+    return not failures
+
+
+def run_memory(servers, options):
+    lines = ["# Echo: resident memory of idle connections", ""] + circumstances(servers, options)
+    lines += [f"{options.connections:,} idle connections: resident set after minus before, divided."
+              " Memory of the kernel (sockets) is not in it.", "",
+              "| server | bytes per connection | before, MiB |", "|---|---|---|"]
+    rows, failed = [], False
+    for name in servers:
+        try:
+            each, before = measure_memory(name, options)
+        except RuntimeError as error:
+            lines.append(f"| {name} | failed: {error} | |")
+            failed = True
+            continue
+        lines.append(f"| {name} | {each:,.0f} | {before / 2**20:.1f} |")
+        rows.append({"server": name, "connections": options.connections,
+                     "bytes_per_connection": round(each), "bytes_before": before})
+    text = "\n".join(lines) + "\n"
+    print(text)
+    write(options.out / "echo_memory.md", text)
+    write_csv(options.out / "echo_memory.csv",
+              ["server", "connections", "bytes_per_connection", "bytes_before"], rows)
+    return not failed
+
+
+def main():
+    options = parse_arguments()
+    # So that the `with` blocks end the servers when this script is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if not (options.bin_dir / "echo_load").exists():
+        sys.exit(f"error: no echo_load in {options.bin_dir}; build first")
+    servers = []
+    for name in options.servers.split(","):
+        if (options.bin_dir / SERVERS[name][0]).exists():
+            servers.append(name)
+        else:
+            print(f"skipped: {name}, no {SERVERS[name][0]} in {options.bin_dir}", file=sys.stderr)
+    if not servers:
+        sys.exit("error: no server to measure")
+    succeeded = run_memory(servers, options) if options.memory else run_speed(servers, options)
+    sys.exit(0 if succeeded else 1)
+
+
+if __name__ == "__main__":
+    main()
