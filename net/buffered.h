@@ -211,7 +211,8 @@ class buffered_reader {
 /// Cancellation, time-outs and errors: some, all or none of what was buffered may have been sent:
 ///   close the stream. Using the writer afterwards is an assertion.
 /// Concurrency: one call at a time, also asserted.
-/// Cost: one allocation of `capacity` bytes at the first write; a write that fits is a copy, without
+/// Cost: one allocation of `capacity` bytes at the first write; a write that fits is a copy,
+/// without
 ///   suspension; one that does not goes out with what is buffered in one gathered operation, not
 ///   copied.
 template <byte_stream Stream>
@@ -226,13 +227,16 @@ class buffered_writer {
 
   /// Takes all of it: into the buffer, or, with what is buffered, to the stream. Memory must live
   /// until the co_await is over. For as_result and with_timeout.
-  [[nodiscard]] auto write(const_buffer bytes) noexcept { return write_awaiter(*this, bytes, false); }
+  [[nodiscard]] auto write(const_buffer bytes) noexcept {
+    return write_awaiter(*this, bytes, false);
+  }
   /// Sends what is buffered.
   [[nodiscard]] auto flush() noexcept { return write_awaiter(*this, const_buffer(), true); }
   /// Without waiting: false, and nothing taken, if it does not fit.
   bool try_write(const_buffer bytes) {
-    RILL_ASSERT(!sending_, "a buffered_writer is used by two tasks at once, or after a write that "
-                           "failed or was cancelled: close the stream");
+    RILL_ASSERT(!sending_,
+                "a buffered_writer is used by two tasks at once, or after a write that "
+                "failed or was cancelled: close the stream");
     if (bytes.size() > capacity_ - buffer_.size()) return false;
     if (buffer_.capacity() == 0) buffer_.reserve(capacity_);
     buffer_.insert(buffer_.end(), bytes.data(), bytes.data() + bytes.size());
@@ -285,8 +289,9 @@ class buffered_writer {
   };
 
   gathered_operation send(const_buffer bytes) {
-    RILL_ASSERT(!sending_, "a buffered_writer is used by two tasks at once, or after a write that "
-                           "failed or was cancelled: close the stream");
+    RILL_ASSERT(!sending_,
+                "a buffered_writer is used by two tasks at once, or after a write that "
+                "failed or was cancelled: close the stream");
     sending_ = true;
     pieces_[0] = const_buffer(buffer_);
     pieces_[1] = bytes;

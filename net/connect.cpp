@@ -1,13 +1,12 @@
 // The race of connection attempts. See connect.h; section numbers are those of RFC 8305.
 #include <rill/net/connect.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <optional>
-#include <vector>
-
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
 
 #include <rill/runtime/combine.h>
 #include <rill/runtime/nursery.h>
@@ -61,8 +60,7 @@ class failed_attempt {
 bool is_telling(const failed_attempt& failed) {
   const std::error_code& code = failed.code;
   return code != std::errc::network_unreachable && code != std::errc::address_not_available &&
-         code != std::errc::address_family_not_supported &&
-         code != std::errc::host_unreachable;
+         code != std::errc::address_family_not_supported && code != std::errc::host_unreachable;
 }
 
 class race {
@@ -70,9 +68,8 @@ class race {
   race(std::string host, connect_options options)
       : host_(std::move(host)), options_(options), fresh_(), resolver_(options.with) {
     if (resolver_ == nullptr) resolver_ = &fresh_.emplace();
-    options_.attempt_delay =
-        std::max<std::chrono::nanoseconds>(options_.attempt_delay,
-                                           connect_options::attempt_delay_min);
+    options_.attempt_delay = std::max<std::chrono::nanoseconds>(options_.attempt_delay,
+                                                                connect_options::attempt_delay_min);
   }
 
   task<void> run(service to);
@@ -128,10 +125,9 @@ loop_clock::time_point race::next_start() {
   // Section 3: IPv6 starts at once, IPv4 gives it a moment to arrive.
   const loop_clock::time_point now = loop_clock::now();
   if (!first_address_) first_address_ = now;
-  const bool may_wait =
-      lookup_.ipv6_pending && options_.families == family_preference::both &&
-      std::none_of(lookup_.found.begin(), lookup_.found.end(),
-                   [](const address& ip) { return ip.is_v6(); });
+  const bool may_wait = lookup_.ipv6_pending && options_.families == family_preference::both &&
+                        std::none_of(lookup_.found.begin(), lookup_.found.end(),
+                                     [](const address& ip) { return ip.is_v6(); });
   return may_wait ? *first_address_ + connect_options::resolution_delay : now;
 }
 
@@ -139,8 +135,8 @@ task<void> race::look_up() {
   resolve_options options;
   options.families = options_.families;
   if (const auto local = options_.local.ip()) {
-    options.families = local->address().is_v4() ? family_preference::ipv4_only
-                                                : family_preference::ipv6_only;
+    options.families =
+        local->address().is_v4() ? family_preference::ipv4_only : family_preference::ipv6_only;
   }
   lookup_failure_ = co_await resolver_->look_up(host_, options, lookup_);
   looked_up_ = true;

@@ -1,6 +1,6 @@
 // connect: a TCP connection to a host by name, whichever of its addresses works first.
-// Happy eyeballs, RFC 8305: attempts begin with the first answer of the name servers and follow each
-// other a quarter of a second apart, so that a broken IPv6 costs that much and no more.
+// Happy eyeballs, RFC 8305: attempts begin with the first answer of the name servers and follow
+// each other a quarter of a second apart, so that a broken IPv6 costs that much and no more.
 // Not here: looking up (resolver.h), one address (tcp_stream::connect). Read next: connect.cpp.
 #pragma once
 

@@ -1,6 +1,10 @@
 // Listening by name and socket activation. See listen.h and sd_listen_fds(3).
 #include <rill/net/listen.h>
 
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -9,10 +13,6 @@
 #include <optional>
 #include <span>
 #include <string_view>
-
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <rill/runtime/loop.h>
 

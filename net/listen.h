@@ -1,5 +1,5 @@
-// Listening by host name: TCP listeners and UDP sockets on all addresses of a host, and sockets that
-// systemd hands over. Not here: one address (tcp.h, udp.h), serving connections (serve.h).
+// Listening by host name: TCP listeners and UDP sockets on all addresses of a host, and sockets
+// that systemd hands over. Not here: one address (tcp.h, udp.h), serving connections (serve.h).
 // Read next: listen.cpp.
 #pragma once
 
@@ -37,8 +37,8 @@ namespace rill {
                                                      udp_options options = udp_options(),
                                                      resolver* with = nullptr);
 
-/// A socket that systemd, or whoever follows sd_listen_fds(3), has opened for this program. Owns its
-/// descriptor until it is adopted.
+/// A socket that systemd, or whoever follows sd_listen_fds(3), has opened for this program. Owns
+/// its descriptor until it is given away.
 class activated_socket {
  public:
   enum class kind : std::uint8_t { tcp_listener, unix_listener, udp, unix_datagram };

@@ -41,8 +41,7 @@ class memory_pipe {
   rill::result<std::size_t> take(mutable_buffer into) noexcept;
   /// How many bytes the next read will take at most.
   std::size_t next_size() const noexcept {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>({count_, read_size_max, read_left}));
+    return static_cast<std::size_t>(std::min<std::uint64_t>({count_, read_size_max, read_left}));
   }
   void end_reading() noexcept;
 
@@ -99,8 +98,8 @@ bool memory_pipe::move(std::span<const const_buffer> pieces, std::int64_t& outco
     skipped += piece.size();
     if (done >= piece.size()) continue;
     const std::size_t room = std::min(ring_.size(), write_size_max);
-    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(
-        {piece.size() - done, room - std::min(room, count_), write_left}));
+    const auto part = static_cast<std::size_t>(
+        std::min<std::uint64_t>({piece.size() - done, room - std::min(room, count_), write_left}));
     if (part != 0) put(piece.data() + done, part);
     moved_ += part;
     if (write_left != unlimited) write_left -= part;

@@ -1,8 +1,8 @@
 // memory_stream: two connected byte_streams in memory, on one loop.
-// For tests of protocols and for parts of one program that talk as if over a network: no sockets, no
-// system calls, and the same semantics, back-pressure included. Limits and failures can be set so
-// that every split point and every error of a protocol can be met on purpose.
-// Not for threads. Read next: memory_stream.cpp.
+// For tests of protocols and for parts of one program that talk as if over a network: no sockets,
+// no system calls, and the same semantics, back-pressure included. Limits and failures can be set
+// so that every split point and every error of a protocol can be met on purpose. Not for threads.
+// Read next: memory_stream.cpp.
 #pragma once
 
 #include <coroutine>

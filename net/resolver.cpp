@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cerrno>
 
 #include <rill/net/dns_message.h>
 #include <rill/net/tcp.h>
@@ -51,8 +50,8 @@ std::unordered_map<std::string, std::uint16_t> parse_services(std::string_view t
     std::uint16_t port = 0;
     const std::string_view number = words[1];
     const auto parsed = std::from_chars(number.data(), number.data() + number.size(), port);
-    const std::string_view protocol = number.substr(
-        static_cast<std::size_t>(parsed.ptr - number.data()));
+    const std::string_view protocol =
+        number.substr(static_cast<std::size_t>(parsed.ptr - number.data()));
     if (parsed.ec != std::errc() || !protocol.starts_with('/')) continue;
     words.erase(words.begin() + 1);
     auto& table = protocol == "/tcp" ? tcp : others;
@@ -101,8 +100,8 @@ bool is_ours(const dns::reply& came) {
 /// One query over UDP. The socket is connected: the kernel drops what others than the server send
 /// and reports its "port unreachable". Ends with a reply to this question, or an exception; the
 /// caller limits the time.
-task<dns::reply> ask_over_udp(loop& on, ip_endpoint server, std::string name,
-                              dns::record_type type, std::size_t payload_size) {
+task<dns::reply> ask_over_udp(loop& on, ip_endpoint server, std::string name, dns::record_type type,
+                              std::size_t payload_size) {
   const dns::question asked(name, type, random_id(on));
   const std::vector<std::byte> query = dns::build_query(asked, payload_size).value();
   udp_socket socket = udp_socket::open(server.address().family());
@@ -121,8 +120,8 @@ task<dns::reply> ask_over_udp(loop& on, ip_endpoint server, std::string name,
 }
 
 /// The same over TCP, where a length of two bytes stands before each message (RFC 7766 section 8).
-task<dns::reply> ask_over_tcp(loop& on, ip_endpoint server, std::string name,
-                              dns::record_type type, std::size_t payload_size) {
+task<dns::reply> ask_over_tcp(loop& on, ip_endpoint server, std::string name, dns::record_type type,
+                              std::size_t payload_size) {
   const dns::question asked(name, type, random_id(on));
   std::vector<std::byte> query = dns::build_query(asked, payload_size).value();
   const std::array<std::byte, 2> length{static_cast<std::byte>(query.size() >> 8),
@@ -140,8 +139,7 @@ task<dns::reply> ask_over_tcp(loop& on, ip_endpoint server, std::string name,
       complete = co_await stream.read_exactly(message);
     }
     if (!complete) {
-      throw io_error(std::make_error_code(std::errc::connection_reset), "read",
-                     server.to_string());
+      throw io_error(std::make_error_code(std::errc::connection_reset), "read", server.to_string());
     }
     dns::reply answer = dns::parse_reply(message, asked);
     if (is_ours(answer)) co_return answer;
@@ -174,8 +172,8 @@ task<dns::reply> ask_server(loop& on, ip_endpoint server, std::string name, dns:
 /// Errors that tell of our machine rather than of a name server.
 bool is_shortage(const std::error_code& code) {
   return code == std::errc::too_many_files_open ||
-         code == std::errc::too_many_files_open_in_system ||
-         code == std::errc::not_enough_memory || code == std::errc::no_buffer_space;
+         code == std::errc::too_many_files_open_in_system || code == std::errc::not_enough_memory ||
+         code == std::errc::no_buffer_space;
 }
 
 /// How long the next query may wait: `left` more are to come before the deadline.
@@ -237,8 +235,8 @@ std::error_code less_certain(const std::error_code& one, const std::error_code& 
   for (const std::error_code& each : {one, other}) {
     if (each && each.category() != resolve_category()) return each;
   }
-  for (const resolve_error each : {resolve_error::no_answer, resolve_error::server_failure,
-                                   resolve_error::no_address}) {
+  for (const resolve_error each :
+       {resolve_error::no_answer, resolve_error::server_failure, resolve_error::no_address}) {
     if (one == each || other == each) return each;
   }
   return resolve_error::name_not_found;
@@ -382,7 +380,7 @@ task<std::error_code> resolver::search(const std::string& host, family_preferenc
   if (!into.found.empty()) co_return std::error_code();
 
   const resolver_config config = co_await current_config();
-  detail::question_plan plan{on, config.name_servers, config.attempt_count, config.timeout,
+  detail::question_plan plan{on,       config.name_servers, config.attempt_count, config.timeout,
                              deadline, config.use_tcp};
   if (options_.query_timeout.count() > 0) plan.query_timeout = options_.query_timeout;
   if (config.rotate && !plan.servers.empty()) {
@@ -413,8 +411,8 @@ task<std::error_code> resolver::look_up(const std::string& host, resolve_options
     const std::int64_t deadline =
         detail::deadline_after(loop::current().now, options.limit.count());
     try {
-      outcome = co_await with_timeout(options.limit,
-                                      search(host, options.families, deadline, into));
+      outcome =
+          co_await with_timeout(options.limit, search(host, options.families, deadline, into));
     } catch (const timeout_error&) {
       outcome = resolve_error::no_answer;
     }

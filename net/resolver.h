@@ -1,6 +1,6 @@
 // resolver: from a host name to the endpoints that a program can connect or bind to.
-// Local answers first, then the hosts file, then DNS through the loop's own sockets: every query can
-// be cancelled, is limited in time and replays under simulation. Not here: what bytes mean
+// Local answers first, then the hosts file, then DNS through the loop's own sockets: every query
+// can be cancelled, is limited in time and replays under simulation. Not here: what bytes mean
 // (dns_message.h), what resolv.conf says (resolver_config.h), connecting (connect.h).
 // Read next: resolver.cpp, from top to bottom the way of one look-up.
 #pragma once

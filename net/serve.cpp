@@ -67,6 +67,7 @@ task<void> server_base::end_reading() {
       ::io_uring_prep_shutdown(sqe, told.watched->read.descriptor, SHUT_RD);
       sqe->user_data = ignore_tag;
       told.told = true;
+      told.watched->finish_before_close = true;
     }
     // The submission queue has room again after the next turn.
     if (!all_told) co_await sleep_for(std::chrono::nanoseconds(0));

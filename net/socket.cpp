@@ -556,6 +556,11 @@ void socket_state::settled() noexcept {
 
 void socket_state::close_if_settled() noexcept {
   if (closing || !read.is_settled() || !write.is_settled()) return;
+  if (std::exchange(finish_before_close, false)) {
+    write.argument = SHUT_WR;
+    write.submit(shutdown_type);
+    return;
+  }
   closing = true;
   write.submit(close_type);
 }

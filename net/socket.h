@@ -94,6 +94,9 @@ class socket_state {
   bool has_ip_peer = false;
   bool abandoned = false;
   bool closing = false;
+  /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
+  /// and not a reset (closing with unread bytes resets). Set while a server drains.
+  bool finish_before_close = false;
   bool ended = false;                            ///< the peer has finished sending
   bool large_messages = false;                   ///< which group of buffers to receive into
   bool private_arrived = false;                  ///< a datagram came while the pool was empty

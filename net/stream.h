@@ -67,9 +67,8 @@ concept operation_doing = operation_awaiter<Operation> && requires(Operation& op
 /// pays neither an exception nor a frame; close() may be any awaiter.
 template <class Stream>
 concept byte_stream =
-    std::movable<Stream> &&
-    requires(Stream& stream, const Stream& seen, mutable_buffer into, const_buffer bytes,
-             std::span<const const_buffer> pieces) {
+    std::movable<Stream> && requires(Stream& stream, const Stream& seen, mutable_buffer into,
+                                     const_buffer bytes, std::span<const const_buffer> pieces) {
       { stream.read(into) } -> detail::operation_giving<std::size_t>;
       { stream.read_lease() } -> detail::operation_giving<lease>;
       { stream.write_all(bytes) } -> detail::operation_doing;

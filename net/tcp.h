@@ -16,6 +16,7 @@
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
 #include <rill/net/socket.h>
+#include <rill/net/stream.h>
 #include <rill/runtime/task.h>
 
 namespace rill {
@@ -167,6 +168,8 @@ class tcp_stream : public stream_socket {
   explicit tcp_stream(detail::socket_handle&& socket) noexcept
       : stream_socket(std::move(socket)) {}
 };
+
+static_assert(byte_stream<tcp_stream>);
 
 struct listen_options {
   /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.

@@ -40,6 +40,8 @@ class unix_stream : public stream_socket {
       : stream_socket(std::move(socket)) {}
 };
 
+static_assert(byte_stream<unix_stream>);
+
 /// A listening Unix socket.
 class unix_listener : public stream_listener {
  public:

@@ -58,8 +58,7 @@ class async_generator_promise : public coroutine_promise {
   class copied : public final_awaiter {
    public:
     explicit copied(const T& value) : copy_(value) {}
-    transfer_result await_suspend(
-        std::coroutine_handle<async_generator_promise> frame) noexcept {
+    transfer_result await_suspend(std::coroutine_handle<async_generator_promise> frame) noexcept {
       frame.promise().value_ = std::addressof(copy_);
       return final_awaiter::await_suspend(frame);
     }

@@ -129,8 +129,9 @@ template <class Function, class... Arguments>
                 "with captures by value is destroyed twice by g++ 12");
   using result_type = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Arguments>...>;
   static_assert(!std::is_rvalue_reference_v<result_type>, "return the object itself");
-  static_assert(!requires { typename result_type::promise_type; },
-                "run_blocking calls ordinary functions; a coroutine belongs on the loop");
+  static_assert(
+      !requires { typename result_type::promise_type; },
+      "run_blocking calls ordinary functions; a coroutine belongs on the loop");
   using call =
       detail::blocking_call<result_type, std::decay_t<Function>, std::decay_t<Arguments>...>;
   return detail::blocking_awaiter<result_type, call>(

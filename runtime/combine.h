@@ -47,8 +47,7 @@ class branch;
 /// A child's chain that knows which task it is.
 class branch_chain final : public chain {
  public:
-  branch_chain(scope& parent, scheduler& on, branch& task) noexcept
-      : chain(parent, on), of(task) {}
+  branch_chain(scope& parent, scheduler& on, branch& task) noexcept : chain(parent, on), of(task) {}
   branch& of;
 };
 
@@ -196,8 +195,8 @@ class listed_branches : public Base {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> frame) noexcept {
-    const auto entry = this->enter(frame.promise(), sizeof...(Results));
-    if (entry != Base::entry::begin) return entry == Base::entry::suspended;
+    const auto entered = this->enter(frame.promise(), sizeof...(Results));
+    if (entered != Base::entry::begin) return entered == Base::entry::suspended;
     std::apply(
         [&](branch_of<Results>&... each) {
           [[maybe_unused]] std::size_t index = 0;
@@ -227,9 +226,10 @@ class vector_branches : public Base {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> frame) noexcept {
-    const auto entry = this->enter(frame.promise(), branches_.size());
-    if (entry != Base::entry::begin) return entry == Base::entry::suspended;
-    for (std::size_t i = 0; i != branches_.size(); ++i) branches_[i].begin(*this, this->owner_->on(), i);
+    const auto entered = this->enter(frame.promise(), branches_.size());
+    if (entered != Base::entry::begin) return entered == Base::entry::suspended;
+    for (std::size_t i = 0; i != branches_.size(); ++i)
+      branches_[i].begin(*this, this->owner_->on(), i);
     return true;
   }
 
@@ -402,9 +402,8 @@ template <class T>
 ///   the caller is cancelled at its next co_await.
 /// Cost: as all_of.
 template <class... Awaitables>
-  requires(detail::startable<Awaitables> && ...)
+  requires(sizeof...(Awaitables) != 0 && (detail::startable<Awaitables> && ...))
 [[nodiscard]] auto any_of(Awaitables&&... awaitables) {
-  static_assert(sizeof...(Awaitables) != 0, "any_of nothing has no first");
   return detail::any_awaiter<await_result_t<Awaitables>...>(
       detail::to_task(std::move(awaitables))...);
 }

@@ -35,9 +35,7 @@ class generator_promise {
   using reference = std::conditional_t<std::is_reference_v<T>, T, T&&>;
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
-  static void operator delete(void* memory, std::size_t size) noexcept {
-    free_frame(memory, size);
-  }
+  static void operator delete(void* memory, std::size_t size) noexcept { free_frame(memory, size); }
 
   generator<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }

@@ -94,7 +94,7 @@ void loop_group::stop_now() {
 /// A thread and its loop. As a message, sent to loop 0, it says that its task has ended.
 struct detail::group_scope::member final : message {
   member(group_scope& in, unsigned number, int on_core) noexcept
-      : scope(&in), home(in.group_->home_), index(number), core(on_core) {}
+      : scope(&in), home(in.group_->home_), index(number), core(on_core), farewell(in) {}
 
   void deliver() noexcept override { scope->member_ended(*this); }
   void work() noexcept;
@@ -113,6 +113,12 @@ struct detail::group_scope::member final : message {
     void deliver() noexcept override { delivered = true; }
     bool delivered = false;
   };
+  /// The last that loop 0 hears of the thread: to wait for its end no longer takes time.
+  struct farewell_message final : message {
+    explicit farewell_message(group_scope& in) noexcept : scope(&in) {}
+    void deliver() noexcept override { scope->member_gone(); }
+    group_scope* scope;
+  };
 
   group_scope* scope;
   loop* home;
@@ -124,6 +130,7 @@ struct detail::group_scope::member final : message {
   bool completed = false;
   bool started = false;
   release_message release;
+  farewell_message farewell;
   std::atomic<bool> may_end{false};
 };
 
@@ -152,6 +159,7 @@ void detail::group_scope::member::work() noexcept {
   }
   // Here, and not by loop 0: a ring's registrations belong to the thread that entered it.
   owned().reset();
+  home->send(farewell);
 }
 
 detail::group_scope::group_scope(loop_group& group) noexcept : group_(&group) {}
@@ -217,10 +225,12 @@ void detail::group_scope::fail(std::exception_ptr error) noexcept {
 
 void detail::group_scope::stop_all() noexcept {
   if (local_) local_->cancel();
+  if (running_count_ == 0) return;  // the other loops may be gone
   for (const auto& each : members_) each->slot().stop();
 }
 
 void detail::group_scope::hurry_all() noexcept {
+  if (running_count_ == 0) return;
   for (const auto& each : members_) each->slot().stop_now();
 }
 
@@ -260,10 +270,20 @@ void detail::group_scope::one_ended() noexcept {
 }
 
 void detail::group_scope::finish() noexcept {
+  // Not joined here: what wakes their loops leaves with this loop's next batch.
   for (const auto& each : members_) each->let_go();
+  if (members_.empty()) settle();
+}
+
+void detail::group_scope::member_gone() noexcept {
+  if (++gone_count_ != members_.size()) return;
   for (const auto& each : members_) each->thread.join();
-  if (!members_.empty()) leave_core();
   members_.clear();
+  leave_core();
+  settle();
+}
+
+void detail::group_scope::settle() noexcept {
   group_->running_ = nullptr;
   if (owner_->cancel_requested() && any_destroyed_ && !error_) {
     owner_->destroy_later();

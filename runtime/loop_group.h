@@ -109,6 +109,8 @@ class group_scope : public scope {
   void member_ended(member& ended) noexcept;
   void one_ended() noexcept;
   void finish() noexcept;
+  void member_gone() noexcept;
+  void settle() noexcept;
 
   loop_group* group_;
   std::optional<chain> local_;  // the task of loop 0
@@ -116,6 +118,7 @@ class group_scope : public scope {
   std::vector<std::unique_ptr<member>> members_;
   std::exception_ptr error_;
   std::size_t running_count_ = 0;
+  std::size_t gone_count_ = 0;
   bool any_destroyed_ = false;
 };
 

@@ -102,7 +102,8 @@ remote_state::remote_state(std::size_t capacity) noexcept
     : word_(capacity | hold_one),  // the receiver's hold
       capacity_(capacity),
       owner_(&loop::current()) {
-  RILL_ASSERT(capacity != 0 && capacity <= room_mask, "a remote_channel has room for 1 value or more");
+  RILL_ASSERT(capacity != 0 && capacity <= room_mask,
+              "a remote_channel has room for 1 value or more");
   senders_gone_.state = this;
   senders_gone_.call = &remote_state::senders_gone;
   ended_.state = this;

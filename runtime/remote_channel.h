@@ -73,8 +73,7 @@ class remote_request : public waiting {
   remote_request(remote_state& to, std::unique_ptr<remote_item> item) noexcept
       : to_(&to), item_(std::move(item)) {}
   /// Before it is awaited only.
-  remote_request(remote_request&& other) noexcept
-      : to_(other.to_), item_(std::move(other.item_)) {}
+  remote_request(remote_request&& other) noexcept : to_(other.to_), item_(std::move(other.item_)) {}
   remote_request& operator=(remote_request&&) = delete;
 
   void cancel(chain& waiter) noexcept override;
@@ -323,7 +322,10 @@ class remote_receiver {
   }
 
   /// Refuses what is sent from now on; what had its place before can still be received.
-  void close() noexcept { state_->close(); }
+  void close() noexcept {
+    RILL_ASSERT(state_->on_owner(), "a remote_receiver was used outside its loop");
+    state_->close();
+  }
   bool is_closed() const noexcept { return state_->is_closed(); }
   /// Values that can be received now.
   std::size_t size() const noexcept { return state_->size(); }

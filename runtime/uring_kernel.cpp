@@ -174,7 +174,8 @@ class uring_kernel final : public kernel {
   std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                         std::size_t size) noexcept override {
     // The socket itself blocks, as the ring wants it (an operation on an O_NONBLOCK socket fails
-    // with EAGAIN instead of waiting), and sendfile(2) has no flag of its own: so for this call only.
+    // with EAGAIN instead of waiting), and sendfile(2) has no flag of its own: so for this call
+    // only.
     ignore_broken_pipes();
     const int flags = ::fcntl(socket, F_GETFL);
     if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;

@@ -9,6 +9,7 @@ this script started are ended. Python's standard library only; gnuplot draws if 
 import argparse
 import csv
 import datetime
+import json
 import os
 import pathlib
 import platform
@@ -20,8 +21,6 @@ import statistics
 import subprocess
 import sys
 import time
-
-import json
 
 # Name -> (binary, extra arguments for messages of 16 KiB and more). The raw ring is tuned for each
 # column because it stands for the limit; nothing else is.
@@ -196,10 +195,10 @@ def measure_memory(name, options):
 
 def compiler(binary):
     """What the binary's .comment section says; clang's contains GCC's start-up files too."""
-    comment = binary.read_bytes()
-    found = re.search(rb"(?:Debian )?clang version [^\0\n]+|GCC: \([^)]*\) [\d.]+", comment)
-    clang = re.search(rb"clang version [\d.]+", comment)
-    return (clang or found)[0].decode() if (clang or found) else "unknown"
+    contents = binary.read_bytes()
+    found = (re.search(rb"clang version [\d.]+", contents)
+             or re.search(rb"GCC: \([^)]*\) [\d.]+", contents))
+    return found[0].decode() if found else "unknown"
 
 
 def cpu_model():
@@ -333,8 +332,8 @@ def run_speed(servers, options):
 
 def run_memory(servers, options):
     lines = ["# Echo: resident memory of idle connections", ""] + circumstances(servers, options)
-    lines += [f"{options.connections:,} idle connections: resident set after minus before, divided."
-              " Memory of the kernel (sockets) is not in it.", "",
+    lines += [f"{options.connections:,} idle connections: resident set after minus before, "
+              "divided. Memory of the kernel (sockets) is not in it.", "",
               "| server | bytes per connection | before, MiB |", "|---|---|---|"]
     rows, failed = [], False
     for name in servers:

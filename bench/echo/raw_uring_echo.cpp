@@ -2,7 +2,7 @@
 //
 // No coroutines, no timeouts, no fairness: a peer that never reads can take every buffer, so this
 // is a yardstick and not a server to copy. Multishot accept and receive, sends submitted in one
-// batch with the wait, buffers from a provided ring.
+// batch with the wait, buffers from a provided ring that may run low without harm.
 
 #include <liburing.h>
 #include <sys/mman.h>

@@ -34,18 +34,19 @@ bool is_power_of_two(unsigned number) noexcept {
 /// A job that blocks in a background thread, in life.
 class offload_event final : public rill::detail::timer_node {
  public:
-  offload_event(engine& in, offload_job& of) noexcept : engine_(&in), job_(&of) {
-    ++engine_->offload_count;
+  offload_event(sim_kernel& from, offload_job& of) noexcept : kernel_(&from), job_(&of) {
+    ++kernel_->of().offload_count;
   }
-  ~offload_event() { --engine_->offload_count; }
+  ~offload_event() { --kernel_->of().offload_count; }
   void expired() noexcept override {
     job_->run();
     job_->finished();
+    if (kernel_->on_completion) kernel_->on_completion();  // it has left a message for the loop
     delete this;
   }
 
  private:
-  engine* engine_;
+  sim_kernel* kernel_;
   offload_job* job_;
 };
 
@@ -365,7 +366,7 @@ void sim_kernel::random(std::span<std::byte> bytes) noexcept {
 }
 
 void sim_kernel::offload(offload_job& job) {
-  auto event = std::make_unique<offload_event>(*engine_, job);
+  auto event = std::make_unique<offload_event>(*this, job);
   const std::int64_t time = engine_->draw(random_, engine_->options.offload_time);
   engine_->events.arm(*event, engine_->now() + time);
   event.release();

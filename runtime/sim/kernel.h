@@ -34,7 +34,7 @@ class sim_kernel final : public rill::kernel {
   sim_kernel(engine& of, node& on, std::uint32_t number);
   ~sim_kernel() override;
 
-  /// Called whenever a completion is posted; the loop needs a turn.
+  /// Called whenever the loop needs a turn: a completion was posted, a blocking call has ended.
   std::function<void()> on_completion;
   /// SQEs or CQEs lie in the queues.
   bool has_work() const noexcept;

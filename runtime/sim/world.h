@@ -36,7 +36,7 @@ class world_state;
 /// The outermost coroutine of a program: it owns the callable and the arguments.
 template <class Function, class... Arguments>
 task<> call_with(Function function, Arguments... arguments) {
-  co_await std::invoke(function, std::move(arguments)...);
+  co_await std::invoke(function, std::forward<Arguments>(arguments)...);
 }
 }  // namespace detail
 

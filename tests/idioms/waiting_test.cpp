@@ -229,8 +229,20 @@ TEST(deadlines, a_task_with_temporaries_may_have_one) {
     if (const auto value = co_await rill::with_timeout(1h, give(at, std::optional<counted>()))) {
       ADD_FAILURE();
     }
-    EXPECT_EQ(co_await rill::shielded(give(at, counted("unshielded"))), "unshielded");
   });
+}
+
+TEST(deadlines, a_shielded_task_ends_with_its_temporaries_and_then_the_cancellation_counts) {
+  std::string got;
+  is_cancelled_while_it_waits([&got]() -> task<> {
+    const auto slow = [](counted value) -> task<counted> {
+      co_await rill::sleep_for(1ms);
+      co_return value;
+    };
+    got = (co_await rill::shielded(slow(counted("shielded")))).text();
+    co_await rill::sleep_for(1h);
+  });
+  EXPECT_EQ(got, "shielded");
 }
 
 TEST(deadlines, a_lambda_may_be_called_inside_one) {

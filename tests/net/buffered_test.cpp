@@ -10,12 +10,11 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
+#include "support/streams.h"
 #include <rill/net/memory_stream.h>
 #include <rill/net/tcp.h>
 #include <rill/runtime/nursery.h>
-
-#include "support.h"
-#include "support/streams.h"
 
 namespace rill::test {
 namespace {
@@ -344,13 +343,14 @@ TEST(buffered_writer, goes_on_as_its_reader_does) {
 TEST(buffered_writer_death_test, is_of_no_use_after_a_write_that_failed) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(run_loop([]() -> task<> {
-    auto pair = memory_stream_pair(8);
-    writer_type writer(pair.first, 16);
-    co_await pair.second.close();
-    co_await writer.write("x");
-    co_await as_result(writer.flush());
-    co_await writer.write("y");
-  }), "close the stream");
+                 auto pair = memory_stream_pair(8);
+                 writer_type writer(pair.first, 16);
+                 co_await pair.second.close();
+                 co_await writer.write("x");
+                 co_await as_result(writer.flush());
+                 co_await writer.write("y");
+               }),
+               "close the stream");
 }
 
 TEST(read_all, refuses_more_than_its_limit) {

@@ -2,6 +2,11 @@
 // Hosts with several addresses are lines of a hosts file in 127.0.0.0/8, all of it loopback.
 #include <rill/net/connect.h>
 
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -10,17 +15,12 @@
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <rill/runtime/nursery.h>
-#include <rill/runtime/timeout.h>
 
 #include "net/name_server.h"
 #include "support.h"
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/timeout.h>
 
 namespace rill {
 namespace {
@@ -151,8 +151,7 @@ TEST(connect, names_the_only_address_and_the_reason) {
   const raw_socket nobody = refusing(address::loopback_v4());
   run_loop([&]() -> task<> {
     const std::string said = co_await outcome("127.0.0.1", nobody.port());
-    EXPECT_EQ(said, "connect 127.0.0.1:" + std::to_string(nobody.port()) +
-                        ": Connection refused");
+    EXPECT_EQ(said, "connect 127.0.0.1:" + std::to_string(nobody.port()) + ": Connection refused");
   });
 }
 
@@ -200,7 +199,8 @@ TEST(connect, lists_eight_of_many_failures_and_counts_the_others) {
   const known_hosts hosts(lines);
   run_loop([&]() -> task<> {
     const std::string said = co_await outcome("many.example", port, asking(hosts));
-    EXPECT_TRUE(said.starts_with("connect many.example:" + port + ": 4 others; 127.0.1.5:")) << said;
+    EXPECT_TRUE(said.starts_with("connect many.example:" + port + ": 4 others; 127.0.1.5:"))
+        << said;
     EXPECT_TRUE(said.ends_with("; 127.0.1.12:" + port + ": Connection refused")) << said;
   });
 }
@@ -300,8 +300,7 @@ TEST(connect, waits_a_moment_for_ipv6_when_ipv4_comes_first) {
                      [](const known_hosts& hosts) -> task<> {
                        const tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
                        const std::uint16_t port = listener.local().port();
-                       const std::string said =
-                           co_await outcome("a.example", port, asking(hosts));
+                       const std::string said = co_await outcome("a.example", port, asking(hosts));
                        EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
                      });
 }
@@ -312,8 +311,7 @@ TEST(connect, goes_ahead_with_ipv4_when_ipv6_does_not_come) {
                        const tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
                        const std::uint16_t port = listener.local().port();
                        const auto begin = loop_clock::now();
-                       const std::string said =
-                           co_await outcome("a.example", port, asking(hosts));
+                       const std::string said = co_await outcome("a.example", port, asking(hosts));
                        EXPECT_EQ(said, "connected 127.0.0.1:" + std::to_string(port));
                        EXPECT_GE(loop_clock::now() - begin, connect_options::resolution_delay);
                        EXPECT_LT(loop_clock::now() - begin, 4s);
@@ -326,8 +324,7 @@ TEST(connect, goes_ahead_with_ipv6_without_waiting_for_ipv4) {
                        const tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
                        const std::uint16_t port = listener.local().port();
                        const auto begin = loop_clock::now();
-                       const std::string said =
-                           co_await outcome("a.example", port, asking(hosts));
+                       const std::string said = co_await outcome("a.example", port, asking(hosts));
                        EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
                        EXPECT_LT(loop_clock::now() - begin, 4s);
                      });
@@ -401,10 +398,11 @@ TEST(connect, comes_from_the_local_address_it_was_given) {
     const tcp_stream accepted = co_await listener.accept();
     EXPECT_EQ(accepted.peer(), stream.local());
 
-    // A port of one's own, again and again: the first connection is in TIME_WAIT by then.
+    // A port of one's own, which a connection that is being closed still holds.
+    const tcp_listener other = co_await tcp_listener::bind("127.0.0.1", 0);
     options.local = endpoint(loopback(9), refusing(loopback(9)).port());
-    for (int i = 0; i != 2; ++i) {
-      const tcp_stream numbered = co_await connect("localhost", listener.local().port(), options);
+    for (const std::uint16_t to : {listener.local().port(), other.local().port()}) {
+      const tcp_stream numbered = co_await connect("localhost", to, options);
       EXPECT_EQ(numbered.local(), options.local);
     }
   });

@@ -2,6 +2,11 @@
 // its own descriptors and environment.
 #include <rill/net/listen.h>
 
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,16 +16,11 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <rill/net/connect.h>
-#include <rill/runtime/nursery.h>
 
 #include "support.h"
+#include <rill/net/connect.h>
+#include <rill/runtime/nursery.h>
 
 namespace rill {
 namespace {
@@ -89,8 +89,7 @@ TEST(listen, takes_both_families_of_localhost_on_one_port) {
 TEST(listen, takes_all_addresses_when_no_host_is_named) {
   run_loop([]() -> task<> {
     const tcp_listener listener = co_await listen("", 0);
-    EXPECT_EQ(texts_of(listener.locals()),
-              at_port({"[::]", "0.0.0.0"}, listener.local().port()));
+    EXPECT_EQ(texts_of(listener.locals()), at_port({"[::]", "0.0.0.0"}, listener.local().port()));
   });
 }
 
@@ -216,10 +215,9 @@ std::string in_child(const std::vector<int>& descriptors, const environment& var
     const auto set = [](const char* name, const std::string& value) {
       if (!value.empty()) ::setenv(name, value.c_str(), 1);
     };
-    set("LISTEN_PID",
-        variables.process == "own" ? std::to_string(::getpid()) : variables.process);
-    set("LISTEN_FDS", variables.count == "all" ? std::to_string(descriptors.size())
-                                               : variables.count);
+    set("LISTEN_PID", variables.process == "own" ? std::to_string(::getpid()) : variables.process);
+    set("LISTEN_FDS",
+        variables.count == "all" ? std::to_string(descriptors.size()) : variables.count);
     set("LISTEN_FDNAMES", variables.names);
     std::string text;
     try {
@@ -247,8 +245,8 @@ task<std::string> describe_activated() {
   std::string text;
   for (const activated_socket& each : activated_listeners()) {
     const char* const kinds[] = {"tcp", "unix", "udp", "unix_datagram"};
-    const std::string local = each.local().is_ip() ? each.local().ip()->address().to_string()
-                                                   : each.local().to_string();
+    const std::string local =
+        each.local().is_ip() ? each.local().ip()->address().to_string() : each.local().to_string();
     text += each.name() + ' ' + kinds[static_cast<int>(each.type())] + ' ' + local + "; ";
     if ((::fcntl(each.descriptor(), F_GETFD) & FD_CLOEXEC) == 0) text += "left open! ";
   }

@@ -8,10 +8,9 @@
 
 #include <gtest/gtest.h>
 
-#include <rill/runtime/nursery.h>
-
 #include "support.h"
 #include "support/streams.h"
+#include <rill/runtime/nursery.h>
 
 namespace rill::test {
 namespace {

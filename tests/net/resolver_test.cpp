@@ -2,6 +2,9 @@
 // silent. What bytes mean and what configuration says is tested beside the parts that know it.
 #include <rill/net/resolver.h>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,14 +15,11 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <rill/net/dns_message.h>
-#include <rill/runtime/timeout.h>
 
 #include "net/name_server.h"
 #include "support.h"
+#include <rill/net/dns_message.h>
+#include <rill/runtime/timeout.h>
 
 namespace rill {
 namespace {
@@ -140,16 +140,16 @@ TEST(resolver, limits_a_look_up_to_ten_seconds_unless_told_otherwise) {
 TEST(resolver, answers_addresses_localhost_and_invalid_without_any_operation) {
   run_loop([]() -> task<> {
     resolver asked;
-    const texts hosts{"127.0.0.1", "::1", "localhost", "LocalHost.", "x.localhost", "x.invalid",
-                      "x.onion", "fe80::1%3"};
+    const texts hosts{"127.0.0.1",   "::1",       "localhost", "LocalHost.",
+                      "x.localhost", "x.invalid", "x.onion",   "fe80::1%3"};
     texts said;
     const auto before = loop::current().statistics().submission_count;
     for (const std::string& host : hosts) said.push_back(co_await outcome(asked, host));
     EXPECT_EQ(loop::current().statistics().submission_count, before);
     const std::string local = "[::1]:80 127.0.0.1:80";
     EXPECT_EQ(said, (texts{"127.0.0.1:80", "[::1]:80", local, local, local,
-                           "resolve x.invalid: name not found",
-                           "resolve x.onion: name not found", "[fe80::1%3]:80"}));
+                           "resolve x.invalid: name not found", "resolve x.onion: name not found",
+                           "[fe80::1%3]:80"}));
   });
 }
 
@@ -160,12 +160,11 @@ TEST(resolver, refuses_what_is_no_host_name_without_asking) {
            for (const std::string host : {"", "a b\n", "10.1", "-x", "a..b", "\\"}) {
              said.push_back(co_await outcome(*around.asked, host));
            }
-           EXPECT_EQ(said, (texts{"resolve \"\": invalid host name",
-                                  "resolve a\\x20b\\x0a: invalid host name",
-                                  "resolve 10.1: invalid host name",
-                                  "resolve -x: invalid host name",
-                                  "resolve a..b: invalid host name",
-                                  "resolve \\x5c: invalid host name"}));
+           EXPECT_EQ(
+               said,
+               (texts{"resolve \"\": invalid host name", "resolve a\\x20b\\x0a: invalid host name",
+                      "resolve 10.1: invalid host name", "resolve -x: invalid host name",
+                      "resolve a..b: invalid host name", "resolve \\x5c: invalid host name"}));
            EXPECT_EQ(around.servers[0].asked, texts{});
          });
 }
@@ -176,8 +175,7 @@ TEST(resolver, asks_for_both_families_and_puts_native_ipv6_first) {
            const std::string said = co_await outcome(*around.asked, "WWW.example.org.");
            EXPECT_EQ(said, "[2001:db8::1]:80 192.0.2.1:80");
            std::sort(around.servers[0].asked.begin(), around.servers[0].asked.end());
-           EXPECT_EQ(around.servers[0].asked,
-                     (texts{"www.example.org A", "www.example.org AAAA"}));
+           EXPECT_EQ(around.servers[0].asked, (texts{"www.example.org A", "www.example.org AAAA"}));
          });
 }
 
@@ -305,44 +303,47 @@ TEST(resolver, repeats_no_question_once_the_other_has_found_an_address) {
   config.attempt_count = 5;
   resolver_options options = without_files();
   options.query_timeout = 40ms;
-  beside([&] {
-    return names({[](const query& q) { return q.is_a() ? both_families(q) : silence(q); }},
-                 options, config);
-  },
-         [](names& around) -> task<> {
-           const std::string said = co_await outcome(*around.asked, "a.example");
-           EXPECT_EQ(said, "192.0.2.1:80");
-           const texts& all = around.servers[0].asked;
-           EXPECT_EQ(std::count(all.begin(), all.end(), "a.example AAAA"), 1);
-         });
+  beside(
+      [&] {
+        return names({[](const query& q) { return q.is_a() ? both_families(q) : silence(q); }},
+                     options, config);
+      },
+      [](names& around) -> task<> {
+        const std::string said = co_await outcome(*around.asked, "a.example");
+        EXPECT_EQ(said, "192.0.2.1:80");
+        const texts& all = around.servers[0].asked;
+        EXPECT_EQ(std::count(all.begin(), all.end(), "a.example AAAA"), 1);
+      });
 }
 
 TEST(resolver, keeps_what_came_before_the_limit) {
-  beside([] {
-    return names({[](const query& q) { return q.is_a() ? both_families(q) : silence(q); }});
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.limit = 40ms;
-           const std::string said = co_await outcome(*around.asked, "a.example", options);
-           EXPECT_EQ(said, "192.0.2.1:80");
-         });
+  beside(
+      [] {
+        return names({[](const query& q) { return q.is_a() ? both_families(q) : silence(q); }});
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.limit = 40ms;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "192.0.2.1:80");
+      });
 }
 
 TEST(resolver, asks_over_tcp_after_a_truncated_reply) {
-  beside([] {
-    return names({[](const query& q) {
-      if (q.is_tcp) return both_families(q);
-      return std::vector<bytes>{message(q, message::reply_flags | message::truncated)};
-    }});
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.families = family_preference::ipv4_only;
-           const std::string said = co_await outcome(*around.asked, "a.example", options);
-           EXPECT_EQ(said, "192.0.2.1:80");
-           EXPECT_EQ(around.servers[0].asked, (texts{"a.example A", "a.example A tcp"}));
-         });
+  beside(
+      [] {
+        return names({[](const query& q) {
+          if (q.is_tcp) return both_families(q);
+          return std::vector<bytes>{message(q, message::reply_flags | message::truncated)};
+        }});
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "192.0.2.1:80");
+        EXPECT_EQ(around.servers[0].asked, (texts{"a.example A", "a.example A tcp"}));
+      });
 }
 
 TEST(resolver, asks_over_tcp_at_once_when_configured_so) {
@@ -360,25 +361,26 @@ TEST(resolver, asks_over_tcp_at_once_when_configured_so) {
 TEST(resolver, reads_long_replies_over_tcp_and_skips_those_that_are_not_ours) {
   resolver_config config;
   config.use_tcp = true;
-  beside([&] {
-    return names({[](const query& q) {
-                   message all(q);
-                   for (std::uint8_t i = 0; i != 200; ++i) {
-                     all.ip(q.name, address::v4(192, 0, 2, i));
-                   }
-                   message wrong(static_cast<std::uint16_t>(q.id + 1), q.name, q.type,
-                                 message::reply_flags);
-                   return std::vector<bytes>{wrong, bytes(), all};
-                 }},
-                 without_files(), config);
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.families = family_preference::ipv4_only;
-           const std::vector<endpoint> found =
-               co_await around.asked->resolve("a.example", 80, options);
-           EXPECT_EQ(found.size(), dns::address_count_max);
-         });
+  beside(
+      [&] {
+        return names({[](const query& q) {
+                       message all(q);
+                       for (std::uint8_t i = 0; i != 200; ++i) {
+                         all.ip(q.name, address::v4(192, 0, 2, i));
+                       }
+                       message wrong(static_cast<std::uint16_t>(q.id + 1), q.name, q.type,
+                                     message::reply_flags);
+                       return std::vector<bytes>{wrong, bytes(), all};
+                     }},
+                     without_files(), config);
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        const std::vector<endpoint> found =
+            co_await around.asked->resolve("a.example", 80, options);
+        EXPECT_EQ(found.size(), dns::address_count_max);
+      });
 }
 
 TEST(resolver, takes_a_tcp_connection_that_breaks_off_for_no_answer) {
@@ -386,15 +388,16 @@ TEST(resolver, takes_a_tcp_connection_that_breaks_off_for_no_answer) {
   config.use_tcp = true;
   config.attempt_count = 1;
   for (const std::size_t size : {0U, 1U, 2U, 20U}) {
-    beside([&] {
-      names around({both_families, both_families}, without_files(), config);
-      around.servers[0].tcp_size_max = size;
-      return around;
-    },
-           [](names& around) -> task<> {
-             const std::string said = co_await outcome(*around.asked, "a.example");
-             EXPECT_EQ(said, "[2001:db8::1]:80 192.0.2.1:80");
-           });
+    beside(
+        [&] {
+          names around({both_families, both_families}, without_files(), config);
+          around.servers[0].tcp_size_max = size;
+          return around;
+        },
+        [](names& around) -> task<> {
+          const std::string said = co_await outcome(*around.asked, "a.example");
+          EXPECT_EQ(said, "[2001:db8::1]:80 192.0.2.1:80");
+        });
   }
 }
 
@@ -427,10 +430,10 @@ TEST(resolver, ignores_replies_that_are_not_ours_and_awaits_the_right_one) {
         short_length.pop_back();
         return std::vector<bytes>{
             lie(q, static_cast<std::uint16_t>(q.id ^ 1U), q.name, flags),  // wrong id
-            lie(q, q.id, "other.example", flags),                         // wrong question
+            lie(q, q.id, "other.example", flags),                          // wrong question
             message(other_type).ip(q.name, wrong_for(q)),                  // wrong type
-            lie(q, q.id, q.name, 0x0100),                                 // QR=0: a query
-            short_length,                                                 // RDLENGTH lies
+            lie(q, q.id, q.name, 0x0100),                                  // QR=0: a query
+            short_length,                                                  // RDLENGTH lies
             message(q).pointer_loop(),
             bytes(),
             bytes(3, std::byte{0xff}),
@@ -453,17 +456,18 @@ TEST(resolver, finds_no_address_in_records_of_other_names) {
 TEST(resolver, ignores_replies_from_another_port) {
   resolver_config config;
   config.attempt_count = 1;
-  beside([&] {
-    names around({both_families}, without_files(), config);
-    around.servers[0].answers_from_elsewhere = true;
-    return around;
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.limit = 40ms;
-           const std::string said = co_await outcome(*around.asked, "a.example", options);
-           EXPECT_EQ(said, "resolve a.example: no answer from any name server");
-         });
+  beside(
+      [&] {
+        names around({both_families}, without_files(), config);
+        around.servers[0].answers_from_elsewhere = true;
+        return around;
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.limit = 40ms;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "resolve a.example: no answer from any name server");
+      });
 }
 
 TEST(resolver, follows_aliases_and_takes_a_loop_for_a_failure) {
@@ -484,38 +488,39 @@ TEST(resolver, follows_aliases_and_takes_a_loop_for_a_failure) {
 }
 
 TEST(resolver, asks_without_edns_a_server_that_does_not_know_it) {
-  beside([] {
-    return names({[](const query& q) { return q.has_edns ? with_code(q, 1) : both_families(q); }});
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.families = family_preference::ipv4_only;
-           const std::string said = co_await outcome(*around.asked, "a.example", options);
-           EXPECT_EQ(said, "192.0.2.1:80");
-           EXPECT_EQ(around.servers[0].asked,
-                     (texts{"a.example A", "a.example A without-edns"}));
-         });
+  beside(
+      [] {
+        return names(
+            {[](const query& q) { return q.has_edns ? with_code(q, 1) : both_families(q); }});
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "192.0.2.1:80");
+        EXPECT_EQ(around.servers[0].asked, (texts{"a.example A", "a.example A without-edns"}));
+      });
 }
 
 TEST(resolver, goes_through_the_search_list_until_a_name_exists) {
   resolver_config config;
   config.search = {"one.example", "two.example", "three.example"};
-  beside([&] {
-    return names({[](const query& q) {
-                   return q.name == "db.two.example" ? both_families(q) : name_error(q);
-                 }},
-                 without_files(), config);
-  },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.families = family_preference::ipv4_only;
-           texts said;
-           said.push_back(co_await outcome(*around.asked, "db", options));
-           said.push_back(co_await outcome(*around.asked, "db.", options));
-           EXPECT_EQ(said, (texts{"192.0.2.1:80", "resolve db.: name not found"}));
-           EXPECT_EQ(around.servers[0].asked,
-                     (texts{"db.one.example A", "db.two.example A", "db A"}));
-         });
+  beside(
+      [&] {
+        return names({[](const query& q) {
+                       return q.name == "db.two.example" ? both_families(q) : name_error(q);
+                     }},
+                     without_files(), config);
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        texts said;
+        said.push_back(co_await outcome(*around.asked, "db", options));
+        said.push_back(co_await outcome(*around.asked, "db.", options));
+        EXPECT_EQ(said, (texts{"192.0.2.1:80", "resolve db.: name not found"}));
+        EXPECT_EQ(around.servers[0].asked, (texts{"db.one.example A", "db.two.example A", "db A"}));
+      });
 }
 
 TEST(resolver, begins_with_another_server_each_time_when_told_to_rotate) {
@@ -550,9 +555,9 @@ TEST(resolver, reads_hosts_and_resolv_conf_again_when_they_have_changed) {
       said.push_back(co_await outcome(asked, "a.example"));
       configuration.write("nameserver " + second.where().to_string() + "\noptions attempts:1\n");
       said.push_back(co_await outcome(asked, "a.example"));
-      EXPECT_EQ(said, (texts{"[2001:db8::7]:80 192.0.2.7:80", "192.0.2.8:80 192.0.2.9:80",
-                             "[2001:db8::1]:80 192.0.2.1:80",
-                             "resolve a.example: name not found"}));
+      EXPECT_EQ(said,
+                (texts{"[2001:db8::7]:80 192.0.2.7:80", "192.0.2.8:80 192.0.2.9:80",
+                       "[2001:db8::1]:80 192.0.2.1:80", "resolve a.example: name not found"}));
       tasks.cancel();
     });
     EXPECT_EQ(first.asked.size(), 2U);

@@ -1,14 +1,14 @@
 // Every kind of stream that keeps the contract of byte_stream, on every kernel there is.
-#include <rill/net/memory_stream.h>
-#include <rill/net/tcp.h>
-#include <rill/net/unix.h>
-
 #include <utility>
 
 #include <gtest/gtest.h>
 
 #include "support.h"
 #include "support/stream_contract.h"
+#include <rill/net/memory_stream.h>
+#include <rill/net/tcp.h>
+#include <rill/net/unix.h>
+#include <rill/runtime/sim/world.h>
 
 namespace rill::test {
 namespace {
@@ -32,6 +32,21 @@ struct tcp_maker : on_uring {
   }
 };
 
+/// TCP on one host of a simulated world.
+struct simulated_tcp_maker : tcp_maker {
+  template <class Body>
+  static void run(Body&& body) {
+    sim::world world(1);
+    world.run(world.add_host("host", "10.0.0.1").run(std::forward<Body>(body)));
+  }
+};
+
+struct unix_maker : on_uring {
+  using stream = unix_stream;
+
+  static task<std::pair<stream, stream>> make() { co_return unix_stream::pair(); }
+};
+
 struct memory_maker : on_uring {
   using stream = memory_stream;
 
@@ -53,6 +68,8 @@ struct narrow_memory_maker : on_uring {
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(tcp, stream_contract, tcp_maker);
+INSTANTIATE_TYPED_TEST_SUITE_P(simulated_tcp, stream_contract, simulated_tcp_maker);
+INSTANTIATE_TYPED_TEST_SUITE_P(unix_socket, stream_contract, unix_maker);
 INSTANTIATE_TYPED_TEST_SUITE_P(memory, stream_contract, memory_maker);
 INSTANTIATE_TYPED_TEST_SUITE_P(narrow_memory, stream_contract, narrow_memory_maker);
 

@@ -11,13 +11,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
+#include "support/streams.h"
 #include <rill/net/memory_stream.h>
 #include <rill/net/tcp.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/nursery.h>
-
-#include "support.h"
-#include "support/streams.h"
 
 namespace {
 

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/channel.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/event.h>
@@ -17,8 +18,6 @@
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -161,7 +160,9 @@ TEST(async_generator, destroyed_between_elements_destroys_its_body_only) {
       EXPECT_EQ(*(co_await numbers.next()), 1);
     }
     EXPECT_EQ(seen, (record{"body gone"}));
-    { auto never = noted(seen, gate); }
+    {
+      auto never = noted(seen, gate);
+    }
     co_await settle();
     seen.emplace_back("consumer lives");
   });

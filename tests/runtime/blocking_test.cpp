@@ -13,13 +13,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/combine.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {

@@ -10,13 +10,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/channel.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -63,8 +62,8 @@ TEST(all_of, gives_all_results_in_the_order_of_its_arguments) {
   run_loop([]() -> task<> {
     const auto results =
         co_await all_of(number(1), word_after(9, "two"), nothing_after(3), number(4));
-    static_assert(std::is_same_v<decltype(results),
-                                 const std::tuple<int, std::string, std::monostate, int>>);
+    static_assert(
+        std::is_same_v<decltype(results), const std::tuple<int, std::string, std::monostate, int>>);
     EXPECT_EQ(std::get<0>(results), 1);
     EXPECT_EQ(std::get<1>(results), "two");
     EXPECT_EQ(std::get<3>(results), 4);
@@ -222,8 +221,8 @@ TEST(any_of, gives_the_first_result_and_cancels_the_others) {
   run_loop([&]() -> task<> {
     const auto first =
         co_await any_of(wait_and_note(never, seen, "a"), word_after(3, "won"), nothing_after(50));
-    static_assert(std::is_same_v<decltype(first),
-                                 const std::variant<int, std::string, std::monostate>>);
+    static_assert(
+        std::is_same_v<decltype(first), const std::variant<int, std::string, std::monostate>>);
     EXPECT_EQ(first.index(), 1U);
     EXPECT_EQ(std::get<1>(first), "won");
     seen.emplace_back("end");
@@ -284,8 +283,8 @@ TEST(any_of, drops_the_result_of_a_loser_that_completed_as_well) {
   run_loop([&]() -> task<> {
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([&]() -> task<> {
-        const auto first = co_await any_of(wait_and_note(gate, seen, "a", 1),
-                                           wait_and_note(gate, seen, "b", 2));
+        const auto first =
+            co_await any_of(wait_and_note(gate, seen, "a", 1), wait_and_note(gate, seen, "b", 2));
         EXPECT_EQ(first.index(), 0U);
         EXPECT_EQ(std::get<0>(first), 1);
       });
@@ -363,8 +362,8 @@ TEST(any_of, delivers_a_result_that_completed_though_it_was_cancelled) {
   event never;
   run_loop([&]() -> task<> {
     const auto owner = [&]() -> task<> {
-      const auto first = co_await any_of(wait_and_note(never, seen, "a"),
-                                         wait_and_note(gate, seen, "b", 2));
+      const auto first =
+          co_await any_of(wait_and_note(never, seen, "a"), wait_and_note(gate, seen, "b", 2));
       seen.push_back("completion won " + std::to_string(first.index()));
       co_await yield();
       seen.emplace_back("never");

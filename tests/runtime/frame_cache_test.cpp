@@ -8,12 +8,11 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/task.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {

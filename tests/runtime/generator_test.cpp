@@ -12,10 +12,9 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/task.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -32,9 +31,8 @@ static_assert(std::is_nothrow_move_constructible_v<generator<int>>);
 
 // The body is synchronous: co_await is refused at compile time.
 template <class Promise>
-concept can_await_task = requires(Promise promise, task<> inner) {
-  promise.await_transform(std::move(inner));
-};
+concept can_await_task =
+    requires(Promise promise, task<> inner) { promise.await_transform(std::move(inner)); };
 static_assert(!can_await_task<generator<int>::promise_type>);
 static_assert(can_await_task<task<int>::promise_type>);
 
@@ -80,7 +78,9 @@ TEST(generator, destroyed_early_destroys_its_locals) {
   };
   for ([[maybe_unused]] const int value : body(seen)) break;
   EXPECT_EQ(seen, (record{"gone"}));
-  { [[maybe_unused]] const auto never = body(seen); }
+  {
+    [[maybe_unused]] const auto never = body(seen);
+  }
   EXPECT_EQ(seen, (record{"gone"}));
 }
 

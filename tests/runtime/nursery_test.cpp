@@ -7,11 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -57,14 +56,12 @@ TEST(nursery, ends_when_body_and_children_have_ended) {
     });
     seen.emplace_back("end");
   });
-  EXPECT_EQ(seen, (record{"body done", "first done", "first gone", "second done", "second gone",
-                          "end"}));
+  EXPECT_EQ(seen,
+            (record{"body done", "first done", "first gone", "second done", "second gone", "end"}));
 }
 
 TEST(nursery, without_children_ends_with_its_body) {
-  run_loop([]() -> task<> {
-    co_await with_nursery([](nursery&) -> task<> { co_return; });
-  });
+  run_loop([]() -> task<> { co_await with_nursery([](nursery&) -> task<> { co_return; }); });
 }
 
 TEST(nursery, begins_a_child_after_the_tasks_that_are_ready) {
@@ -160,21 +157,18 @@ TEST(nursery, rethrows_the_error_of_its_body_and_cancels_the_children) {
 }
 
 TEST(nursery, passes_on_what_making_the_body_throws) {
-  EXPECT_EQ(error_of([]() -> task<> {
-              co_await with_nursery(
-                  [](nursery&) -> task<> { throw std::runtime_error("at once"); });
-            }),
-            "at once");
+  EXPECT_EQ(
+      error_of([]() -> task<> {
+        co_await with_nursery([](nursery&) -> task<> { throw std::runtime_error("at once"); });
+      }),
+      "at once");
   const auto not_even_a_task = [](nursery&) -> task<> {
     struct refused {
       static task<> make() { throw std::runtime_error("no coroutine"); }
     };
     return refused::make();
   };
-  EXPECT_EQ(error_of([&]() -> task<> {
-              co_await with_nursery(not_even_a_task);
-            }),
-            "no coroutine");
+  EXPECT_EQ(error_of([&]() -> task<> { co_await with_nursery(not_even_a_task); }), "no coroutine");
 }
 
 TEST(nursery, passes_what_making_a_child_throws_to_who_starts_it) {
@@ -234,18 +228,20 @@ TEST(nursery, a_task_started_while_it_is_ending_never_begins) {
       co_return;
     });
     EXPECT_THROW(co_await with_nursery([&](nursery& tasks) -> task<> {
-      struct starts_late {
-        nursery& in;
-        event& gate;
-        record& to;
-        ~starts_late() { in.start(wait_and_note, std::ref(gate), std::ref(to), "late"); }
-      } const at_end{tasks, never, seen};
-      tasks.start([]() -> task<> {
-        throw std::runtime_error("child");
-        co_return;
-      });
-      co_await never.wait();
-    }),
+                   struct starts_late {
+                     nursery& in;
+                     event& gate;
+                     record& to;
+                     ~starts_late() {
+                       in.start(wait_and_note, std::ref(gate), std::ref(to), "late");
+                     }
+                   } const at_end{tasks, never, seen};
+                   tasks.start([]() -> task<> {
+                     throw std::runtime_error("child");
+                     co_return;
+                   });
+                   co_await never.wait();
+                 }),
                  std::runtime_error);
   });
   EXPECT_EQ(seen, record());

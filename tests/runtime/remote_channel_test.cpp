@@ -13,13 +13,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/combine.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -344,18 +343,18 @@ TEST(remote_channel, loops_answer_each_other) {
     remote_channel<int> answers(1);
     // The other loop makes its own channel and hands its sender back.
     remote_channel<remote_sender<int>> introductions(1);
-    const other_loop other([to = std::move(answers.sender),
-                            introduce = std::move(introductions.sender)]() mutable {
-      return [](remote_sender<int> back, remote_sender<remote_sender<int>> hello) -> task<> {
-        remote_channel<int> questions(1);
-        EXPECT_TRUE(co_await hello.send(std::move(questions.sender)));
-        for (;;) {
-          const auto question = co_await questions.receiver.receive();
-          if (!question) break;
-          EXPECT_TRUE(co_await back.send(2 * *question));
-        }
-      }(std::move(to), std::move(introduce));
-    });
+    const other_loop other(
+        [to = std::move(answers.sender), introduce = std::move(introductions.sender)]() mutable {
+          return [](remote_sender<int> back, remote_sender<remote_sender<int>> hello) -> task<> {
+            remote_channel<int> questions(1);
+            EXPECT_TRUE(co_await hello.send(std::move(questions.sender)));
+            for (;;) {
+              const auto question = co_await questions.receiver.receive();
+              if (!question) break;
+              EXPECT_TRUE(co_await back.send(2 * *question));
+            }
+          }(std::move(to), std::move(introduce));
+        });
     auto questions = co_await introductions.receiver.receive();
     for (int i = 0; i < 2000; ++i) {
       EXPECT_TRUE(co_await questions->send(i));

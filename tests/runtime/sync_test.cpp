@@ -7,13 +7,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/channel.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/semaphore.h>
 #include <rill/runtime/sleep.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -256,9 +255,11 @@ TEST(channel, holds_a_sender_while_it_is_full) {
     channel<int> numbers(2);
     int sent = 0;
     co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([](channel<int>& to, int& count) -> task<> {
-        for (; count < 5; ++count) co_await to.send(count);
-      }, std::ref(numbers), std::ref(sent));
+      tasks.start(
+          [](channel<int>& to, int& count) -> task<> {
+            for (; count < 5; ++count) co_await to.send(count);
+          },
+          std::ref(numbers), std::ref(sent));
       co_await settle();
       EXPECT_EQ(sent, 2);
       EXPECT_EQ(numbers.size(), 2U);
@@ -275,10 +276,12 @@ TEST(channel, without_capacity_hands_over_from_task_to_task) {
     channel<int> numbers(0);
     EXPECT_FALSE(numbers.try_send(0));
     co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([](channel<int>& to) -> task<> {
-        for (int i = 0; i < 10; ++i) EXPECT_TRUE(co_await to.send(i));
-        to.close();
-      }, std::ref(numbers));
+      tasks.start(
+          [](channel<int>& to) -> task<> {
+            for (int i = 0; i < 10; ++i) EXPECT_TRUE(co_await to.send(i));
+            to.close();
+          },
+          std::ref(numbers));
       for (int i = 0; i < 10; ++i) EXPECT_EQ(co_await numbers.receive(), i);
       EXPECT_EQ(co_await numbers.receive(), std::nullopt);
     });
@@ -311,9 +314,11 @@ TEST(channel, closed_delivers_what_it_holds_and_refuses_what_comes) {
     EXPECT_TRUE(co_await words.send("first"));
     EXPECT_TRUE(words.try_send("second"));
     co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([](channel<std::string>& to) -> task<> {
-        EXPECT_FALSE(co_await to.send("third"));  // was waiting when it closed
-      }, std::ref(words));
+      tasks.start(
+          [](channel<std::string>& to) -> task<> {
+            EXPECT_FALSE(co_await to.send("third"));  // was waiting when it closed
+          },
+          std::ref(words));
       co_await settle();
       words.close();
       EXPECT_TRUE(words.is_closed());

@@ -8,13 +8,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -52,7 +51,7 @@ TEST(task, runs_nothing_until_it_is_awaited) {
 
 TEST(task, that_is_never_awaited_frees_its_arguments_and_runs_nothing) {
   const auto argument = std::make_shared<int>(1);
-  const auto hold = [](std::shared_ptr<int> held) -> task<int> { co_return* held; };
+  const auto hold = [](std::shared_ptr<int> held) -> task<int> { co_return *held; };
   {
     const task<int> never = hold(argument);
     EXPECT_EQ(argument.use_count(), 2);

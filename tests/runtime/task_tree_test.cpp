@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/channel.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/loop.h>
@@ -14,8 +15,6 @@
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
-#include "support.h"
-
 namespace rill {
 namespace {
 
@@ -23,15 +22,11 @@ using namespace std::chrono_literals;
 using test::run_loop;
 using test::settle;
 
-constexpr unsigned inner_line = std::source_location::current().line() + 2;
-task<> wait_inside(event& gate) {
-  co_await gate.wait();
-}
+constexpr unsigned inner_line = std::source_location::current().line() + 1;
+task<> wait_inside(event& gate) { co_await gate.wait(); }
 
-constexpr unsigned outer_line = std::source_location::current().line() + 2;
-task<> wait_outside(event& gate) {
-  co_await wait_inside(gate);
-}
+constexpr unsigned outer_line = std::source_location::current().line() + 1;
+task<> wait_outside(event& gate) { co_await wait_inside(gate); }
 
 std::string place(unsigned line) {
   return "(runtime/task_tree_test.cpp:" + std::to_string(line) + ")";

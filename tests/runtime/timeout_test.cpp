@@ -7,11 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
-
-#include "support.h"
 
 namespace rill {
 namespace {
@@ -49,8 +48,9 @@ task<std::string> timed_out(Awaitable awaited) {
 TEST(with_timeout, gives_the_result_of_a_task_that_is_in_time) {
   event set;
   set.set();
-  EXPECT_EQ(run_loop([&]() -> task<int> { co_return co_await with_timeout(1h, value_after(set, 4)); }),
-            4);
+  EXPECT_EQ(
+      run_loop([&]() -> task<int> { co_return co_await with_timeout(1h, value_after(set, 4)); }),
+      4);
 }
 
 TEST(with_timeout, rethrows_what_the_task_throws) {
@@ -190,8 +190,10 @@ TEST(with_timeout, leaves_no_timer_behind) {
 
 TEST(with_timeout, that_is_never_awaited_frees_its_task) {
   const auto owned = std::make_shared<int>(1);
-  const auto hold = [](std::shared_ptr<int> held) -> task<int> { co_return* held; };
-  { [[maybe_unused]] const auto never = with_timeout(1s, hold(owned)); }
+  const auto hold = [](std::shared_ptr<int> held) -> task<int> { co_return *held; };
+  {
+    [[maybe_unused]] const auto never = with_timeout(1s, hold(owned));
+  }
   EXPECT_EQ(owned.use_count(), 1);
 }
 

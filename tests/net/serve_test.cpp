@@ -1,0 +1,381 @@
+// Tests of serve(): limits, errors of handlers, draining. See net/serve.h.
+#include <rill/net/serve.h>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support.h"
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/run.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
+
+namespace rill {
+namespace {
+
+using namespace std::chrono_literals;
+using test::run_loop;
+
+const endpoint any_port(address::loopback_v4(), 0);
+
+task<> echo(tcp_stream peer) {
+  while (auto bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+}
+
+task<std::string> exchange(tcp_stream& stream, std::string message) {
+  co_await stream.write_all(message);
+  std::string reply(message.size(), '\0');
+  if (!co_await stream.read_exactly(reply)) reply = "ended";
+  co_return reply;
+}
+
+/// Runs `client(endpoint)` against a server with these limits, cancels the server, waits for both.
+template <class Handler, class Client>
+void with_server(Handler& handler, const serve_limits& limits, Client client) {
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const endpoint local = listener.local();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, handler, limits); });
+      co_await client(local, tasks);
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(serve, answers_connections_beside_each_other) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
+    tcp_stream first = co_await tcp_stream::connect(local);
+    tcp_stream second = co_await tcp_stream::connect(local);
+    EXPECT_EQ(co_await exchange(second, "two"), "two");
+    EXPECT_EQ(co_await exchange(first, "one"), "one");
+    EXPECT_EQ(counts.active_count, 2U);
+  });
+  EXPECT_EQ(counts.accepted_count, 2U);
+  EXPECT_EQ(counts.active_count, 0U);
+  EXPECT_EQ(counts.active_peak, 2U);
+}
+
+TEST(serve, lets_connections_beyond_the_limit_wait_until_one_has_ended) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.connection_max = 1;
+  limits.statistics = &counts;
+  with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
+    tcp_stream first = co_await tcp_stream::connect(local);
+    EXPECT_EQ(co_await exchange(first, "one"), "one");
+    tcp_stream second = co_await tcp_stream::connect(local);
+    co_await second.write_all("two");
+    std::string reply(3, '\0');
+    const auto early = co_await as_result(with_timeout(30ms, second.read(reply)));
+    EXPECT_FALSE(early.has_value());
+    co_await first.close();
+    EXPECT_TRUE(co_await second.read_exactly(reply));
+    EXPECT_EQ(reply, "two");
+  });
+  EXPECT_EQ(counts.active_peak, 1U);
+  EXPECT_EQ(counts.accepted_count, 2U);
+}
+
+TEST(serve, counts_connections_of_several_servers_together) {
+  std::atomic<std::size_t> together = 1;  // as if another loop served one
+  serve_limits limits;
+  limits.connection_max = 1;
+  limits.shared_count = &together;
+  limits.short_pause = 5ms;
+  with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
+    tcp_stream stream = co_await tcp_stream::connect(local);
+    co_await stream.write_all("x");
+    std::string reply(1, '\0');
+    const auto early = co_await as_result(with_timeout(30ms, stream.read(reply)));
+    EXPECT_FALSE(early.has_value());
+    --together;
+    EXPECT_TRUE(co_await stream.read_exactly(reply));
+    EXPECT_EQ(together.load(), 1U);
+  });
+  EXPECT_EQ(together.load(), 0U);
+}
+
+std::string reported;
+
+TEST(serve, goes_on_when_a_handler_throws_and_tells_whoever_asked) {
+  const auto fail = [](tcp_stream) -> task<> {
+    co_await yield();
+    throw std::runtime_error("out of order");
+  };
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.on_error = [](const endpoint& peer, std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& what) {
+      reported = (peer.kind() == endpoint_kind::ipv4 ? "ipv4: " : "") + std::string(what.what());
+    }
+  };
+  reported.clear();
+  with_server(fail, limits, [&](endpoint local, nursery&) -> task<> {
+    for (int i = 0; i < 3; ++i) {
+      tcp_stream stream = co_await tcp_stream::connect(local);
+      char byte = 0;
+      EXPECT_EQ(co_await stream.read(std::span(&byte, 1)), 0U);
+    }
+  });
+  EXPECT_EQ(counts.failed_count, 3U);
+  EXPECT_EQ(reported, "ipv4: out of order");
+}
+
+TEST(serve, ends_idle_connections_at_once_when_it_drains) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = 1h;  // the test would never end if it were waited for
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    std::vector<tcp_stream> clients;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, echo, limits); });
+      for (int i = 0; i < 300; ++i) {
+        clients.push_back(co_await tcp_stream::connect(listener.local()));
+        EXPECT_EQ(co_await exchange(clients.back(), "x"), "x");
+      }
+      tasks.cancel();
+    });
+    char byte = 0;
+    for (tcp_stream& client : clients) {
+      EXPECT_EQ(co_await client.read(std::span(&byte, 1)), 0U);
+    }
+  });
+  EXPECT_EQ(counts.cut_count, 0U);
+  EXPECT_EQ(counts.active_count, 0U);
+  EXPECT_EQ(counts.accepted_count, 300U);
+}
+
+TEST(serve, answers_what_has_arrived_before_it_drains) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const endpoint local = listener.local();
+    std::vector<tcp_stream> clients;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      // Connected and sent before anybody accepts: all of it waits in the backlog.
+      for (int i = 0; i < 100; ++i) {
+        clients.push_back(co_await tcp_stream::connect(local));
+        co_await clients.back().write_all("pending");
+      }
+      tasks.start([&]() -> task<> { co_await serve(listener, echo); });
+      co_await yield();
+      tasks.cancel();
+    });
+    for (tcp_stream& client : clients) {
+      std::string reply(7, '\0');
+      EXPECT_TRUE(co_await client.read_exactly(reply));
+      EXPECT_EQ(reply, "pending");
+      EXPECT_EQ(co_await client.read(reply), 0U);
+    }
+  });
+}
+
+TEST(serve, lets_a_handler_say_farewell_and_cuts_it_after_the_drain_time) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = 50ms;
+  bool cut = false;
+  class notes_end {
+   public:
+    explicit notes_end(bool& ended) : ended_(&ended) {}
+    notes_end(const notes_end&) = delete;
+    notes_end& operator=(const notes_end&) = delete;
+    ~notes_end() { *ended_ = true; }
+
+   private:
+    bool* ended_;
+  };
+  const auto stubborn = [&](tcp_stream peer, drain_signal& drain) -> task<> {
+    const notes_end note(cut);
+    co_await peer.write_all("hello");
+    co_await drain.wait();
+    co_await peer.write_all("goodbye");
+    co_await sleep_for(1h);
+  };
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    tcp_stream client;
+    std::string text(5, '\0');
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, stubborn, limits); });
+      client = co_await tcp_stream::connect(listener.local());
+      EXPECT_TRUE(co_await client.read_exactly(text));
+      tasks.cancel();
+    });
+    text.resize(7);
+    EXPECT_TRUE(co_await client.read_exactly(text));
+    EXPECT_EQ(text, "goodbye");
+    EXPECT_EQ(co_await client.read(text), 0U);
+  });
+  EXPECT_TRUE(cut);
+  EXPECT_EQ(counts.cut_count, 1U);
+}
+
+TEST(serve, does_not_wait_for_the_drain_time_when_somebody_is_in_a_hurry) {
+  const auto stubborn = [](tcp_stream peer, drain_signal&) -> task<> {
+    co_await peer.write_all("x");
+    co_await sleep_for(1h);
+  };
+  serve_limits limits;
+  limits.drain_timeout = 1h;
+  with_server(stubborn, limits, [&](endpoint local, nursery& tasks) -> task<> {
+    tcp_stream client = co_await tcp_stream::connect(local);
+    char byte = 0;
+    co_await client.read(std::span(&byte, 1));
+    tasks.start([]() -> task<> {
+      co_await shielded([]() -> task<> {
+        co_await sleep_for(20ms);
+        loop::current().hurry().set();
+      }());
+    });
+    co_await yield();
+  });
+}
+
+TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.short_pause = 20ms;
+  with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
+    // Two whole connections and one client fit. The server accepts nothing before this: the limit
+    // that counts is the one at the time when a multishot accept is armed.
+    const int next = ::dup(0);
+    ::close(next);
+    rlimit spent = before;
+    spent.rlim_cur = static_cast<rlim_t>(next) + 5;
+    ::setrlimit(RLIMIT_NOFILE, &spent);
+    tcp_stream first = co_await tcp_stream::connect(local);
+    EXPECT_EQ(co_await exchange(first, "a"), "a");
+    tcp_stream second = co_await tcp_stream::connect(local);
+    EXPECT_EQ(co_await exchange(second, "b"), "b");
+    tcp_stream third = co_await tcp_stream::connect(local);
+    co_await third.write_all("c");
+    const std::uint64_t turns = loop::current().statistics().turn_count;
+    co_await sleep_for(100ms);
+    EXPECT_GE(counts.short_count, 1U);
+    EXPECT_LT(loop::current().statistics().turn_count - turns, 50U);
+    co_await first.close();  // frees two: ours and the server's
+    std::string reply(1, '\0');
+    EXPECT_TRUE(co_await third.read_exactly(reply));
+    EXPECT_EQ(reply, "c");
+    ::setrlimit(RLIMIT_NOFILE, &before);
+  });
+}
+
+/// A server in a process of its own, which does not outlive the test.
+class server_process {
+ public:
+  server_process() {
+    int report[2] = {};
+    if (::pipe(report) != 0) return;
+    process_ = ::fork();
+    if (process_ == 0) ::_exit(serve_until_signal(report[1]));
+    if (::read(report[0], &port_, sizeof(port_)) != sizeof(port_)) port_ = 0;
+    ::close(report[0]);
+    ::close(report[1]);
+  }
+  server_process(const server_process&) = delete;
+  server_process& operator=(const server_process&) = delete;
+  ~server_process() {
+    if (process_ > 0) {
+      ::kill(process_, SIGKILL);
+      ::waitpid(process_, nullptr, 0);
+    }
+  }
+
+  endpoint local() const { return endpoint(address::loopback_v4(), port_); }
+  void terminate() const { ::kill(process_, SIGTERM); }
+  int wait() {
+    int status = 0;
+    ::waitpid(std::exchange(process_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  static int serve_until_signal(int tell) {
+    return run([tell]() -> task<> {
+      tcp_listener listener = tcp_listener::bind(any_port);
+      const std::uint16_t port = listener.local().port();
+      if (::write(tell, &port, sizeof(port)) != sizeof(port)) co_return;
+      co_await serve(listener, echo);
+    });
+  }
+
+  pid_t process_ = -1;
+  std::uint16_t port_ = 0;
+};
+
+/// A thousand clients, and what must not happen to them.
+struct busy_clients {
+  static constexpr int count = 1000;
+  int ready_count = 0;
+  int broken_count = 0;
+  event all_ready;
+};
+
+/// Sends and receives until the server ends: after whole answers only.
+task<> stay_busy(endpoint server, busy_clients& all) {
+  tcp_stream stream = co_await tcp_stream::connect(server);
+  const std::string message(64, 'm');
+  std::string reply(64, '\0');
+  for (bool first = true;; first = false) {
+    const auto sent = co_await as_result(stream.write_all(message));
+    if (!sent) co_return;  // closed between two messages
+    std::size_t received = 0;
+    while (received < reply.size()) {
+      const auto part = co_await as_result(stream.read(std::span(reply).subspan(received)));
+      if (!part || (*part == 0 && received != 0)) ++all.broken_count;
+      if (!part || *part == 0) co_return;
+      received += *part;
+    }
+    if (first && ++all.ready_count == busy_clients::count) all.all_ready.set();
+    if (first) co_await all.all_ready.wait();
+  }
+}
+
+TEST(serve, ends_with_0_and_breaks_no_answer_on_sigterm_with_a_thousand_busy_sessions) {
+  server_process server;
+  busy_clients clients;
+  run_loop([&]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      for (int i = 0; i < busy_clients::count; ++i) {
+        tasks.start(stay_busy, server.local(), std::ref(clients));
+        // A few at a time, so that no SYN has to be sent twice.
+        if (i % 50 == 0) co_await test::settle();
+      }
+      co_await with_timeout(90s, clients.all_ready.wait());
+      co_await test::settle(20);  // all of them are in the middle of it
+      server.terminate();
+    });
+  });
+  EXPECT_EQ(server.wait(), 0);
+  EXPECT_EQ(clients.ready_count, busy_clients::count);
+  EXPECT_EQ(clients.broken_count, 0);
+}
+
+}  // namespace
+}  // namespace rill

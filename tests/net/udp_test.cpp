@@ -1,0 +1,295 @@
+// Tests of UDP and Unix datagram sockets on the real kernel. See net/datagram.h, udp.h, unix.h.
+#include <rill/net/udp.h>
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support.h"
+#include <rill/net/unix.h>
+#include <rill/protocols/echo/datagrams.h>
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
+
+namespace rill {
+namespace {
+
+using namespace std::chrono_literals;
+using test::run_loop;
+
+const endpoint any_port(address::loopback_v4(), 0);
+
+TEST(udp, tells_who_sent_a_datagram_and_answers_it) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    EXPECT_EQ(co_await client.send_to("ping", server.local()), 4U);
+    char buffer[64] = {};
+    const datagram_info received = co_await server.recv_from(buffer);
+    EXPECT_EQ(received.size(), 4U);
+    EXPECT_EQ(received.peer(), client.local());
+    EXPECT_FALSE(received.is_truncated());
+    co_await server.sendto(std::string_view(buffer, received.size()), received.peer());
+    const datagram answer = co_await client.receive();
+    EXPECT_EQ(answer.text(), "ping");
+    EXPECT_EQ(answer.peer(), server.local());
+  });
+}
+
+TEST(udp, works_over_ipv6) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(endpoint(address::loopback_v6(), 0));
+    udp_socket client = udp_socket::open(address_family::ipv6);
+    co_await client.send_to("six", server.local());
+    const datagram received = co_await server.receive();
+    EXPECT_EQ(received.text(), "six");
+    EXPECT_EQ(received.peer().kind(), endpoint_kind::ipv6);
+  });
+}
+
+TEST(udp, carries_empty_and_largest_datagrams_both_ways_of_receiving) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    std::string largest(udp_socket::payload_size_max, 'u');
+    largest.back() = '!';
+    co_await client.send_to("", server.local());
+    const datagram empty = co_await server.receive();
+    EXPECT_EQ(empty.size(), 0U);
+    EXPECT_EQ(empty.peer(), client.local());
+    co_await client.send_to(largest, server.local());
+    {
+      const datagram received = co_await server.receive();
+      EXPECT_EQ(received.text(), largest);
+      EXPECT_FALSE(received.is_truncated());
+    }
+    // Now into our own memory, on a socket that never used the loop's buffers.
+    co_await server.send_to("", client.local());
+    std::vector<char> room(70000);
+    const datagram_info nothing = co_await client.recv_from(room);
+    EXPECT_EQ(nothing.size(), 0U);
+    co_await server.send_to(largest, client.local());
+    const datagram_info all = co_await client.recv_from(room);
+    EXPECT_EQ(std::string_view(room.data(), all.size()), largest);
+  });
+}
+
+TEST(udp, refuses_what_is_larger_than_a_datagram) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    const std::string too_large(udp_socket::payload_size_max + 1, 'x');
+    const auto sent = co_await as_result(client.send_to(too_large, server.local()));
+    EXPECT_FALSE(sent.has_value());
+    if (!sent) EXPECT_EQ(sent.error(), std::errc::message_size);
+  });
+}
+
+TEST(udp, tells_that_a_datagram_was_cut) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    co_await client.send_to("0123456789", server.local());
+    char small[4] = {};
+    const datagram_info received = co_await server.recv_from(small);
+    EXPECT_EQ(received.size(), 4U);
+    EXPECT_EQ(received.original_size(), 10U);
+    EXPECT_TRUE(received.is_truncated());
+  });
+}
+
+TEST(udp, reports_port_unreachable_once_on_a_connected_socket) {
+  run_loop([]() -> task<> {
+    endpoint nobody;
+    {
+      udp_socket gone = udp_socket::bind(any_port);
+      nobody = gone.local();
+      co_await gone.close();
+    }
+    udp_socket client = udp_socket::open(address_family::ipv4);
+    co_await client.connect(nobody);
+    co_await client.send("anyone?");
+    const auto refused = co_await as_result(client.receive());
+    EXPECT_FALSE(refused.has_value());
+    if (!refused) EXPECT_EQ(refused.error(), std::errc::connection_refused);
+    // The socket is still good: now somebody is there.
+    udp_socket server = udp_socket::bind(nobody);
+    co_await client.send("again");
+    const datagram received = co_await server.receive();
+    EXPECT_EQ(received.text(), "again");
+    co_await server.send_to("yes", received.peer());
+    const datagram answer = co_await client.receive();
+    EXPECT_EQ(answer.text(), "yes");
+  });
+}
+
+TEST(udp, loses_nothing_when_a_receive_times_out_or_is_cancelled) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    const auto early = co_await as_result(with_timeout(5ms, server.receive()));
+    EXPECT_FALSE(early.has_value());
+    if (!early) EXPECT_TRUE(early.error().is_timeout());
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([](udp_socket& socket) -> task<> { co_await socket.receive(); },
+                  std::ref(server));
+      co_await yield();
+      tasks.cancel();
+    });
+    co_await client.send_to("kept", server.local());
+    const datagram received = co_await server.receive();
+    EXPECT_EQ(received.text(), "kept");
+  });
+}
+
+TEST(udp, receives_a_burst_in_order) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    server.set_receive_buffer_size(4 * 1024 * 1024);
+    udp_socket client = udp_socket::bind(any_port);
+    for (int round = 0; round < 10; ++round) {
+      for (int i = 0; i < 100; ++i) {
+        co_await client.send_to(std::to_string(i), server.local());
+      }
+      for (int i = 0; i < 100; ++i) {
+        const datagram received = co_await with_timeout(5s, server.receive());
+        EXPECT_EQ(received.text(), std::to_string(i));
+      }
+    }
+  });
+}
+
+TEST(udp, receives_although_all_buffers_of_the_loop_are_lent) {
+  loop_options options;
+  options.buffers.large.buffer_max = 2;
+  options.buffers.large.ring_size = 2;
+  options.buffers.large.ring_initial = 2;
+  loop on(make_kernel("uring"), options);
+  on.run([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    std::vector<datagram> held;
+    for (int i = 0; i < 10; ++i) {
+      co_await client.send_to("datagram " + std::to_string(i), server.local());
+      held.push_back(co_await with_timeout(5s, server.receive()));
+    }
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_EQ(held[static_cast<std::size_t>(i)].text(), "datagram " + std::to_string(i));
+    }
+  }());
+}
+
+TEST(udp, sends_segments_in_one_call_and_may_receive_them_as_one) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    std::string bytes;
+    for (char letter = 'a'; letter < 'k'; ++letter) bytes.append(1000, letter);
+    const auto sent = co_await as_result(client.send_segments(bytes, 1000, server.local()));
+    if (!sent) {
+      EXPECT_EQ(sent.error(), std::errc::io_error);  // no UDP_SEGMENT in this kernel
+      co_return;
+    }
+    for (int i = 0; i < 10; ++i) {
+      const datagram one = co_await server.receive();
+      EXPECT_EQ(one.text(),
+                std::string_view(bytes).substr(static_cast<std::size_t>(i) * 1000, 1000));
+    }
+    if (!server.try_set_receive_offload(true)) co_return;
+    co_await client.send_segments(bytes, 1000, server.local());
+    const datagram all = co_await server.receive();
+    EXPECT_EQ(all.text(), bytes);
+    EXPECT_EQ(all.segment_size(), 1000U);
+  });
+}
+
+TEST(udp, names_the_address_that_is_taken) {
+  run_loop([]() -> task<> {
+    udp_socket first = udp_socket::bind(any_port);
+    try {
+      udp_socket second = udp_socket::bind(first.local());
+      ADD_FAILURE() << "bound twice";
+    } catch (const io_error& error) {
+      EXPECT_EQ(error.code(), std::errc::address_in_use);
+      EXPECT_EQ(std::string(error.what()),
+                "bind " + first.local().to_string() + ": Address already in use");
+    }
+    co_return;
+  });
+}
+
+TEST(udp_echo, answers_with_the_prefix_and_never_itself) {
+  run_loop([]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      udp_socket server = udp_socket::bind(any_port);
+      const endpoint local = server.local();
+      tasks.start(echo::serve_datagrams, std::move(server), std::string("Echo: "));
+      udp_socket client = udp_socket::bind(any_port);
+      co_await client.send_to("hi", local);
+      const datagram answer = co_await client.receive();
+      EXPECT_EQ(answer.text(), "Echo: hi");
+      co_await client.send_to("", local);
+      const datagram empty = co_await client.receive();
+      EXPECT_EQ(empty.text(), "Echo: ");
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(unix_datagram, answers_a_client_with_an_automatic_name) {
+  run_loop([]() -> task<> {
+    const std::string name = "rill-test-" + std::to_string(::getpid());
+    unix_datagram server = unix_datagram::bind(*endpoint::unix_abstract(name));
+    unix_datagram client = unix_datagram::bind(endpoint());
+    co_await client.send_to("ask", server.local());
+    const datagram question = co_await server.receive();
+    EXPECT_EQ(question.text(), "ask");
+    co_await server.send_to("answer", question.peer());
+    const datagram answer = co_await client.receive();
+    EXPECT_EQ(answer.text(), "answer");
+  });
+}
+
+TEST(unix_stream, connects_by_path_and_knows_who_is_there) {
+  const std::string path = "/tmp/rill-test-" + std::to_string(::getpid()) + ".sock";
+  const endpoint at = *endpoint::unix_path(path);
+  for (int start = 0; start < 2; ++start) {  // the second replaces the file that the first left
+    run_loop([&]() -> task<> {
+      unix_listener listener = unix_listener::bind(at);
+      unix_stream client = co_await unix_stream::connect(at);
+      unix_stream server = co_await listener.accept();
+      EXPECT_EQ(server.peer_credentials().process, ::getpid());
+      co_await client.write_all("over unix");
+      std::string text(9, '\0');
+      EXPECT_TRUE(co_await server.read_exactly(text));
+      EXPECT_EQ(text, "over unix");
+      try {
+        unix_listener second = unix_listener::bind(at);
+        ADD_FAILURE() << "a listener that lives was replaced";
+      } catch (const io_error& error) {
+        EXPECT_EQ(error.code(), std::errc::address_in_use);
+      }
+    });
+  }
+  ::unlink(path.c_str());
+}
+
+TEST(unix_stream, says_where_it_could_not_connect) {
+  run_loop([]() -> task<> {
+    try {
+      co_await unix_stream::connect(*endpoint::unix_path("/nowhere/at/all"));
+      ADD_FAILURE() << "connected";
+    } catch (const io_error& error) {
+      EXPECT_STREQ(error.what(), "connect unix:/nowhere/at/all: No such file or directory");
+    }
+  });
+}
+
+}  // namespace
+}  // namespace rill
