@@ -13,10 +13,10 @@ namespace rill {
 
 /// One-byte element types that may be seen as raw bytes.
 template <class T>
-concept byte_like = std::is_same_v<std::remove_cv_t<T>, std::byte> ||
-                    std::is_same_v<std::remove_cv_t<T>, char> ||
-                    std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
-                    std::is_same_v<std::remove_cv_t<T>, char8_t>;
+concept byte_like =
+    std::is_same_v<std::remove_cv_t<T>, std::byte> || std::is_same_v<std::remove_cv_t<T>, char> ||
+    std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
+    std::is_same_v<std::remove_cv_t<T>, char8_t>;
 
 /// Bytes to send: made from a string, a vector or array of bytes, a lease.
 class const_buffer {
@@ -30,8 +30,8 @@ class const_buffer {
   const_buffer(const std::string& text) noexcept : const_buffer(std::string_view(text)) {}
   template <std::ranges::contiguous_range Range>
     requires byte_like<std::ranges::range_value_t<Range>> && std::ranges::sized_range<Range> &&
-             (!std::is_array_v<std::remove_cvref_t<Range>>) &&
-             (!std::is_convertible_v<Range, std::string_view>)
+                 (!std::is_array_v<std::remove_cvref_t<Range>>) &&
+                 (!std::is_convertible_v<Range, std::string_view>)
   const_buffer(const Range& bytes) noexcept
       : data_(reinterpret_cast<const std::byte*>(std::ranges::data(bytes))),
         size_(std::ranges::size(bytes)) {}
@@ -58,13 +58,13 @@ class const_buffer {
 class mutable_buffer {
  public:
   constexpr mutable_buffer() noexcept {}
-  constexpr mutable_buffer(std::byte* data, std::size_t size) noexcept
-      : data_(data), size_(size) {}
+  constexpr mutable_buffer(std::byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
   template <std::ranges::contiguous_range Range>
     requires byte_like<std::remove_reference_t<std::ranges::range_reference_t<Range>>> &&
-             (!std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<Range>>>) &&
-             std::ranges::sized_range<Range> &&
-             (std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range>)
+                 (!std::is_const_v<
+                     std::remove_reference_t<std::ranges::range_reference_t<Range>>>) &&
+                 std::ranges::sized_range<Range> &&
+                 (std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range>)
   mutable_buffer(Range&& bytes) noexcept
       : data_(reinterpret_cast<std::byte*>(std::ranges::data(bytes))),
         size_(std::ranges::size(bytes)) {}

@@ -1,13 +1,13 @@
 // Datagrams: the operations and their headers. See datagram.h.
 #include <rill/net/datagram.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include <rill/net/message_storage.h>
 #include <rill/runtime/uring_abi.h>
@@ -99,8 +99,7 @@ endpoint name_of(const void* name, std::size_t size) {
 }
 
 std::size_t segment_size_of(msghdr& header) noexcept {
-  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr;
-       each = CMSG_NXTHDR(&header, each)) {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
     if (each->cmsg_level == SOL_UDP && each->cmsg_type == UDP_GRO) {
       int size = 0;
       std::memcpy(&size, CMSG_DATA(each), sizeof(size));
@@ -134,15 +133,18 @@ rill::result<datagram> open_datagram(lease&& buffer) {
 }  // namespace
 
 const operation_type socket_state::receive_datagrams_type{
-    "recv", prepare_receive_datagrams,
+    "recv",
+    prepare_receive_datagrams,
     [](operation& slot, int result, unsigned flags) noexcept {
       socket_of(slot).receive_completed(result, flags);
     },
-    describe_socket, true, socket_settled};
+    describe_socket,
+    true,
+    socket_settled};
 const operation_type socket_state::receive_datagram_type{
     "recv", prepare_receive_datagram, completed_once, describe_socket, false, socket_settled};
 const operation_type socket_state::private_datagram_type{
-    "recv", prepare_private_datagram, complete_private_datagram, describe_socket, true,
+    "recv",        prepare_private_datagram, complete_private_datagram, describe_socket, true,
     socket_settled};
 const operation_type socket_state::send_datagram_type{
     "send", prepare_send_datagram, completed_once, describe_socket, false, socket_settled};
@@ -183,9 +185,9 @@ void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
 
 void send_datagram_awaiter::fail() const {
   throw_error(socket_->write.take_result().error(),
-              to_ != nullptr ? to_->to_string()
-                             : peer_endpoint(socket_->owner_loop(), socket_->write.descriptor)
-                                   .to_string());
+              to_ != nullptr
+                  ? to_->to_string()
+                  : peer_endpoint(socket_->owner_loop(), socket_->write.descriptor).to_string());
 }
 
 void receive_into_awaiter::suspend(promise_base& frame) noexcept {

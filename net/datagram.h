@@ -80,7 +80,8 @@ class send_datagram_awaiter : public socket_awaiter {
     suspend(frame.promise());
   }
   std::size_t await_resume() {
-    if (socket_->write.result() < 0) [[unlikely]] fail();
+    if (socket_->write.result() < 0) [[unlikely]]
+      fail();
     return static_cast<std::size_t>(socket_->write.result());
   }
   rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
@@ -107,7 +108,8 @@ class receive_into_awaiter : public socket_awaiter {
   }
   datagram_info await_resume() {
     rill::result<datagram_info> taken = take_result();
-    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    if (!taken) [[unlikely]]
+      socket_->throw_read_error(taken.error());
     return *taken;
   }
   rill::result<datagram_info> take_result();
@@ -130,7 +132,8 @@ class receive_datagram_awaiter : public socket_awaiter {
   }
   datagram await_resume() {
     rill::result<datagram> taken = take_result();
-    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    if (!taken) [[unlikely]]
+      socket_->throw_read_error(taken.error());
     return std::move(*taken);
   }
   rill::result<datagram> take_result();
@@ -196,8 +199,7 @@ class datagram_socket {
 
  protected:
   datagram_socket() noexcept {}
-  explicit datagram_socket(detail::socket_handle&& socket) noexcept
-      : socket_(std::move(socket)) {}
+  explicit datagram_socket(detail::socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
   detail::socket_handle socket_;
 };
 

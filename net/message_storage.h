@@ -2,11 +2,11 @@
 // Private: it shows the system's socket headers. Read next: socket.cpp, datagram.cpp.
 #pragma once
 
-#include <cstddef>
-#include <vector>
-
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+#include <cstddef>
+#include <vector>
 
 #include <rill/net/endpoint.h>
 

@@ -1,10 +1,10 @@
 // The life of a server: connections that end, a drain, a report. See serve.h.
 #include <rill/net/serve.h>
 
+#include <sys/socket.h>
+
 #include <cstdio>
 #include <new>
-
-#include <sys/socket.h>
 
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
@@ -15,8 +15,7 @@
 namespace rill::detail {
 
 server_base::server_base(const serve_limits& limits) noexcept
-    : limits_(limits),
-      counts_(limits.statistics != nullptr ? limits.statistics : &own_counts_) {}
+    : limits_(limits), counts_(limits.statistics != nullptr ? limits.statistics : &own_counts_) {}
 
 void server_base::begin(promise_base& awaiting, task<void> accepting) noexcept {
   owner_ = awaiting.owner_chain;
@@ -88,14 +87,18 @@ task<void> server_base::finish_connections(bool tell) {
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.
     co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([](event& hurry, nursery& all) -> task<> {
-        co_await hurry.wait();
-        all.cancel();
-      }, std::ref(on.hurry()), std::ref(tasks));
-      tasks.start([](loop_clock::time_point end, nursery& all) -> task<> {
-        co_await sleep_until(end);
-        all.cancel();
-      }, deadline, std::ref(tasks));
+      tasks.start(
+          [](event& hurry, nursery& all) -> task<> {
+            co_await hurry.wait();
+            all.cancel();
+          },
+          std::ref(on.hurry()), std::ref(tasks));
+      tasks.start(
+          [](loop_clock::time_point end, nursery& all) -> task<> {
+            co_await sleep_until(end);
+            all.cancel();
+          },
+          deadline, std::ref(tasks));
       co_await all_ended();
       tasks.cancel();
     });

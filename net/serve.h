@@ -192,8 +192,8 @@ class serve_awaiter final : public server_base {
   task<bool> accept_failed(error cause) {
     if (cause == std::errc::operation_canceled) co_return false;
     if (cause == std::errc::too_many_files_open ||
-        cause == std::errc::too_many_files_open_in_system ||
-        cause == std::errc::no_buffer_space || cause == std::errc::not_enough_memory) {
+        cause == std::errc::too_many_files_open_in_system || cause == std::errc::no_buffer_space ||
+        cause == std::errc::not_enough_memory) {
       ++counts_->short_count;
       co_await wait_for_change(limits_.short_pause);
       co_return true;
@@ -222,12 +222,11 @@ class serve_awaiter final : public server_base {
 };
 
 template <class Handler, class Stream>
-concept connection_handler =
-    requires(Handler& handler, Stream stream, drain_signal& drain) {
-      { std::invoke(handler, std::move(stream)) } -> std::same_as<task<void>>;
-    } || requires(Handler& handler, Stream stream, drain_signal& drain) {
-      { std::invoke(handler, std::move(stream), drain) } -> std::same_as<task<void>>;
-    };
+concept connection_handler = requires(Handler& handler, Stream stream, drain_signal& drain) {
+  { std::invoke(handler, std::move(stream)) } -> std::same_as<task<void>>;
+} || requires(Handler& handler, Stream stream, drain_signal& drain) {
+  { std::invoke(handler, std::move(stream), drain) } -> std::same_as<task<void>>;
+};
 
 }  // namespace detail
 
@@ -254,8 +253,7 @@ template <class Listener, class Handler>
   static_assert(std::is_lvalue_reference_v<Handler> || std::is_trivially_destructible_v<Handler>,
                 "capture by reference, or give the handler a name: a temporary lambda with "
                 "captures by value is destroyed twice by g++ 12");
-  return detail::serve_awaiter<Listener, Handler>(listener, std::forward<Handler>(handler),
-                                                  limits);
+  return detail::serve_awaiter<Listener, Handler>(listener, std::forward<Handler>(handler), limits);
 }
 
 }  // namespace rill

@@ -3,15 +3,15 @@
 // send_completed. See socket.h for the block they work on.
 #include <rill/net/socket.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <climits>
-#include <cstring>
-
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
 
 #include <rill/net/message_storage.h>
 #include <rill/runtime/frame_cache.h>
@@ -156,39 +156,40 @@ void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
   ::io_uring_prep_close(&sqe, slot.descriptor);
 }
 
-void complete_close(operation& slot, int, unsigned) noexcept {
-  slot.owner_loop().retire(slot);
-}
+void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop().retire(slot); }
 
 }  // namespace
 
 const operation_type socket_state::receive_stream_type{
     "read", prepare_receive_stream, complete_receive_stream, describe_socket, true, socket_settled};
-const operation_type socket_state::receive_type{"read", prepare_receive, completed_once,
-                                                describe_socket, false, socket_settled};
+const operation_type socket_state::receive_type{"read",          prepare_receive, completed_once,
+                                                describe_socket, false,           socket_settled};
 const operation_type socket_state::receive_vector_type{
     "read", prepare_receive_vector, completed_once, describe_socket, false, socket_settled};
 const operation_type socket_state::receive_private_type{
-    "read", prepare_receive,
+    "read",
+    prepare_receive,
     [](operation& slot, int result, unsigned) noexcept {
       socket_of(slot).private_completed(result);
     },
-    describe_socket, true, socket_settled};
-const operation_type socket_state::send_type{"write", prepare_send, complete_send, describe_socket,
-                                             false, socket_settled};
-const operation_type socket_state::send_some_type{"write", prepare_send_some, completed_once,
-                                                  describe_socket, false, socket_settled};
+    describe_socket,
+    true,
+    socket_settled};
+const operation_type socket_state::send_type{"write",         prepare_send, complete_send,
+                                             describe_socket, false,        socket_settled};
+const operation_type socket_state::send_some_type{
+    "write", prepare_send_some, completed_once, describe_socket, false, socket_settled};
 const operation_type socket_state::send_vector_type{
     "write", prepare_send_vector, complete_send_vector, describe_socket, false, socket_settled};
-const operation_type socket_state::connect_type{"connect", prepare_connect, completed_once,
-                                                describe_socket, false, socket_settled};
-const operation_type socket_state::shutdown_type{"shutdown", prepare_shutdown, completed_once,
-                                                 describe_socket, false, socket_settled};
-const operation_type socket_state::poll_type{"poll", prepare_poll, completed_once, describe_socket,
-                                             false, socket_settled};
+const operation_type socket_state::connect_type{"connect",       prepare_connect, completed_once,
+                                                describe_socket, false,           socket_settled};
+const operation_type socket_state::shutdown_type{
+    "shutdown", prepare_shutdown, completed_once, describe_socket, false, socket_settled};
+const operation_type socket_state::poll_type{"poll",          prepare_poll, completed_once,
+                                             describe_socket, false,        socket_settled};
 const operation_type socket_state::close_type{
-    "close", prepare_close, complete_close, describe_socket, true,
-    [](operation& slot) noexcept { socket_of(slot).settled(); }};
+    "close",         prepare_close, complete_close,
+    describe_socket, true,          [](operation& slot) noexcept { socket_of(slot).settled(); }};
 
 socket_state::socket_state(loop& on, int descriptor) noexcept : read(on, this), write(on, this) {
   read.descriptor = descriptor;
@@ -266,8 +267,7 @@ void socket_state::receive_completed(int result, unsigned flags) noexcept {
     } else if (!read.in_flight()) {
       start_streaming();
     }
-  } else if (read.in_flight() &&
-             arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
+  } else if (read.in_flight() && arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
     stop_streaming();
   }
 }
@@ -306,8 +306,7 @@ void socket_state::start_private() noexcept {
     return;
   }
   try {
-    private_buffer =
-        owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
+    private_buffer = owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
@@ -612,8 +611,7 @@ int open_socket(loop& on, const endpoint& of, int type) {
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
 }
 
-void set_option(loop& on, int descriptor, int level, int option, int value,
-                const char* operation) {
+void set_option(loop& on, int descriptor, int level, int option, int value, const char* operation) {
   checked(on.kernel().set_option(descriptor, level, option, &value, sizeof(value)), operation,
           "descriptor " + std::to_string(descriptor));
 }

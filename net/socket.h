@@ -40,8 +40,7 @@ class socket_state {
   // --- receiving into the loop's buffers ---
   /// Bytes, the end or an error have arrived and were not yet handed out.
   bool has_arrived() const noexcept {
-    return arrived_first != none || unread != nullptr || ended || failure != 0 ||
-           private_arrived;
+    return arrived_first != none || unread != nullptr || ended || failure != 0 || private_arrived;
   }
   /// Suspends the frame until something arrives; arms the receive if none is in flight.
   void wait_for_stream(promise_base& frame) noexcept;
@@ -90,29 +89,29 @@ class socket_state {
 
   operation read;
   operation write;
-  ip_endpoint peer;                              ///< kept from accept or connect
+  ip_endpoint peer;  ///< kept from accept or connect
   bool has_ip_peer = false;
   bool abandoned = false;
   bool closing = false;
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
   bool finish_before_close = false;
-  bool ended = false;                            ///< the peer has finished sending
-  bool large_messages = false;                   ///< which group of buffers to receive into
-  bool private_arrived = false;                  ///< a datagram came while the pool was empty
-  std::uint8_t full_count = 0;                   ///< full, or small, receives in a row
+  bool ended = false;            ///< the peer has finished sending
+  bool large_messages = false;   ///< which group of buffers to receive into
+  bool private_arrived = false;  ///< a datagram came while the pool was empty
+  std::uint8_t full_count = 0;   ///< full, or small, receives in a row
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
   std::uint16_t arrived_first = none;
   std::uint16_t arrived_last = none;
   std::uint16_t arrived_count = 0;
-  std::uint32_t arrived_offset = 0;              ///< bytes of the first one already handed out
-  int failure = 0;                               ///< errno that ended the stream, or 0
-  socket_state** observer = nullptr;             ///< set to nullptr when the socket is let go
-  operation* closer = nullptr;                   ///< whoever waits for the end of close()
-  std::byte* private_buffer = nullptr;           ///< of a receive while the pool was empty
+  std::uint32_t arrived_offset = 0;     ///< bytes of the first one already handed out
+  int failure = 0;                      ///< errno that ended the stream, or 0
+  socket_state** observer = nullptr;    ///< set to nullptr when the socket is let go
+  operation* closer = nullptr;          ///< whoever waits for the end of close()
+  std::byte* private_buffer = nullptr;  ///< of a receive while the pool was empty
   std::unique_ptr<std::vector<std::byte>> unread;
   std::unique_ptr<vector_storage> vectors;
-  std::unique_ptr<datagram_storage> datagrams;   ///< of datagram sockets only
+  std::unique_ptr<datagram_storage> datagrams;  ///< of datagram sockets only
 
  private:
   socket_state(loop& on, int descriptor) noexcept;
@@ -179,7 +178,8 @@ class lease_awaiter : public socket_awaiter {
   }
   lease await_resume() {
     rill::result<lease> taken = socket_->take_lease();
-    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    if (!taken) [[unlikely]]
+      socket_->throw_read_error(taken.error());
     return std::move(*taken);
   }
   rill::result<lease> take_result() { return socket_->take_lease(); }
@@ -203,7 +203,8 @@ class read_awaiter : public socket_awaiter {
   }
   std::size_t await_resume() {
     const rill::result<std::size_t> taken = take_result();
-    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    if (!taken) [[unlikely]]
+      socket_->throw_read_error(taken.error());
     return *taken;
   }
   rill::result<std::size_t> take_result();
@@ -241,7 +242,8 @@ class read_vector_awaiter : public socket_awaiter {
   }
   std::size_t await_resume() {
     const rill::result<std::size_t> taken = take_result();
-    if (!taken) [[unlikely]] socket_->throw_read_error(taken.error());
+    if (!taken) [[unlikely]]
+      socket_->throw_read_error(taken.error());
     return *taken;
   }
   rill::result<std::size_t> take_result();
@@ -263,7 +265,8 @@ class write_vector_awaiter : public socket_awaiter {
     suspend(frame.promise());
   }
   void await_resume() {
-    if (socket_->write.result() < 0) [[unlikely]] socket_->throw_write_error();
+    if (socket_->write.result() < 0) [[unlikely]]
+      socket_->throw_write_error();
   }
   rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
@@ -284,7 +287,8 @@ class write_awaiter : public socket_awaiter {
     suspend(frame.promise());
   }
   std::size_t await_resume() {
-    if (socket_->write.result() < 0) [[unlikely]] socket_->throw_write_error();
+    if (socket_->write.result() < 0) [[unlikely]]
+      socket_->throw_write_error();
     return static_cast<std::size_t>(socket_->write.result());
   }
   rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
@@ -320,14 +324,14 @@ class socket_close_awaiter {
 [[noreturn]] void throw_call_error(int negative_errno, const char* operation,
                                    const std::string& subject);
 inline int checked(int status, const char* operation, const std::string& subject) {
-  if (status < 0) [[unlikely]] throw_call_error(status, operation, subject);
+  if (status < 0) [[unlikely]]
+    throw_call_error(status, operation, subject);
   return status;
 }
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
-void set_option(loop& on, int descriptor, int level, int option, int value,
-                const char* operation);
+void set_option(loop& on, int descriptor, int level, int option, int value, const char* operation);
 int get_option(loop& on, int descriptor, int level, int option, const char* operation);
 endpoint local_endpoint(loop& on, int descriptor);
 endpoint peer_endpoint(loop& on, int descriptor);

@@ -1,13 +1,13 @@
 // TCP streams and listeners: options, connecting, accepting. See tcp.h.
 #include <rill/net/tcp.h>
 
-#include <cerrno>
-#include <deque>
-
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <cerrno>
+#include <deque>
 
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/uring_abi.h>
@@ -50,9 +50,9 @@ void stream_socket::set_linger(std::optional<std::chrono::seconds> time) {
   linger value{};
   value.l_onoff = time.has_value() ? 1 : 0;
   value.l_linger = time.has_value() ? static_cast<int>(time->count()) : 0;
-  detail::checked(owner_loop().kernel().set_option(descriptor(), SOL_SOCKET, SO_LINGER, &value,
-                                                   sizeof(value)),
-                  "SO_LINGER", socket_->subject());
+  detail::checked(
+      owner_loop().kernel().set_option(descriptor(), SOL_SOCKET, SO_LINGER, &value, sizeof(value)),
+      "SO_LINGER", socket_->subject());
 }
 
 // ---------------------------------------------------------------- tcp_stream
@@ -78,14 +78,14 @@ void tcp_stream::set_no_delay(bool on) {
                      "TCP_NODELAY");
 }
 bool tcp_stream::no_delay() const {
-  return detail::get_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY,
-                            "TCP_NODELAY") != 0;
+  return detail::get_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY") !=
+         0;
 }
 void tcp_stream::set_keep_alive(const keep_alive_options& options) {
   loop& on = owner_loop();
   const int socket = descriptor();
-  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPIDLE,
-                     static_cast<int>(options.idle.count()), "TCP_KEEPIDLE");
+  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.idle.count()),
+                     "TCP_KEEPIDLE");
   detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPINTVL,
                      static_cast<int>(options.interval.count()), "TCP_KEEPINTVL");
   detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPCNT, options.probe_count, "TCP_KEEPCNT");
@@ -109,8 +109,7 @@ namespace detail {
 
 /// One listening socket of a listener.
 struct listening {
-  listening(loop& on, accept_queue& queue, int descriptor_number) noexcept
-      : accept(on, &queue) {
+  listening(loop& on, accept_queue& queue, int descriptor_number) noexcept : accept(on, &queue) {
     accept.descriptor = descriptor_number;
   }
   operation accept;
@@ -135,10 +134,10 @@ class accept_queue {
   /// Connections that may wait here for accept(): beyond it they stay in the kernel's backlog.
   static constexpr std::size_t unclaimed_max = 64;
 
-  operation claim;               // where the task that accepts waits; never in flight itself
+  operation claim;                // where the task that accepts waits; never in flight itself
   std::deque<listening> sockets;  // addresses stay valid: operations are in flight
   std::deque<int> unclaimed;
-  int failure = 0;               // errno of a resource that was short; told once
+  int failure = 0;  // errno of a resource that was short; told once
   bool stopped = false;
   bool abandoned = false;
   unsigned closed_count = 0;
@@ -175,21 +174,24 @@ void prepare_close_listening(operation& slot, io_uring_sqe& sqe) noexcept {
 }  // namespace
 
 const operation_type accept_queue::accept_type{
-    "accept", prepare_accept, complete_accept, describe_queue, true,
-    [](operation& slot) noexcept { queue_of(slot).close_if_settled(); }};
-const operation_type accept_queue::claim_type{"accept", nullptr, nullptr, describe_queue, true};
-const operation_type accept_queue::close_type{
-    "close", prepare_close_listening,
-    [](operation& slot, int, unsigned) noexcept {
-      accept_queue& queue = queue_of(slot);
-      if (++queue.closed_count == queue.sockets.size()) slot.owner_loop().retire(slot);
-    },
-    describe_queue, true,
-    [](operation& slot) noexcept {
-      accept_queue& queue = queue_of(slot);
-      queue.owner_loop().object_closed();
-      delete &queue;
+    "accept", prepare_accept, complete_accept, describe_queue, true, [](operation& slot) noexcept {
+      queue_of(slot).close_if_settled();
     }};
+const operation_type accept_queue::claim_type{"accept", nullptr, nullptr, describe_queue, true};
+const operation_type accept_queue::close_type{"close",
+                                              prepare_close_listening,
+                                              [](operation& slot, int, unsigned) noexcept {
+                                                accept_queue& queue = queue_of(slot);
+                                                if (++queue.closed_count == queue.sockets.size())
+                                                  slot.owner_loop().retire(slot);
+                                              },
+                                              describe_queue,
+                                              true,
+                                              [](operation& slot) noexcept {
+                                                accept_queue& queue = queue_of(slot);
+                                                queue.owner_loop().object_closed();
+                                                delete &queue;
+                                              }};
 
 void accept_queue::arm() noexcept {
   if (stopped) return;
@@ -289,9 +291,7 @@ rill::result<socket_handle> accept_awaiter_base::take() {
   return socket_handle(socket);
 }
 
-void accept_awaiter_base::fail(const error& cause) const {
-  throw_error(cause, queue_->subject());
-}
+void accept_awaiter_base::fail(const error& cause) const { throw_error(cause, queue_->subject()); }
 
 }  // namespace detail
 
@@ -316,9 +316,8 @@ int listen_on(loop& on, const endpoint& to, const listen_options& options) {
       detail::set_option(on, descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
     }
     const std::span<const std::byte> name = to.native();
-    detail::checked(
-        on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size())), "bind",
-        subject);
+    detail::checked(on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size())),
+                    "bind", subject);
     detail::checked(on.kernel().listen(descriptor, options.backlog), "listen", subject);
   } catch (...) {
     on.kernel().close(descriptor);

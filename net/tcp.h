@@ -78,13 +78,9 @@ class stream_socket {
   }
 
   /// Half-close: sends FIN after what was written; reading goes on. shutdown(2), SHUT_WR.
-  [[nodiscard]] auto shutdown_write() noexcept {
-    return shutdown(1);
-  }
+  [[nodiscard]] auto shutdown_write() noexcept { return shutdown(1); }
   /// The read side: what has arrived can still be read, then the stream ends. SHUT_RD.
-  [[nodiscard]] auto shutdown_read() noexcept {
-    return shutdown(0);
-  }
+  [[nodiscard]] auto shutdown_read() noexcept { return shutdown(0); }
 
   /// Withdraws what is in flight (another task waiting here gets ECANCELED), waits until the kernel
   /// has let go, and closes. Only needed where something must follow the close. Cancellation: the
@@ -150,9 +146,7 @@ class tcp_stream : public stream_socket {
 
   /// The peer's address, kept from accept or connect: known even after a reset. Unnamed if the
   /// peer was gone before it could be asked.
-  endpoint peer() const {
-    return socket_->has_ip_peer ? endpoint(socket_->peer) : endpoint();
-  }
+  endpoint peer() const { return socket_->has_ip_peer ? endpoint(socket_->peer) : endpoint(); }
 
   void set_no_delay(bool on);
   bool no_delay() const;
@@ -165,8 +159,7 @@ class tcp_stream : public stream_socket {
 
  private:
   friend class detail::accept_awaiter<tcp_stream>;
-  explicit tcp_stream(detail::socket_handle&& socket) noexcept
-      : stream_socket(std::move(socket)) {}
+  explicit tcp_stream(detail::socket_handle&& socket) noexcept : stream_socket(std::move(socket)) {}
 };
 
 static_assert(byte_stream<tcp_stream>);
@@ -237,7 +230,8 @@ class accept_awaiter : public accept_awaiter_base {
   using accept_awaiter_base::accept_awaiter_base;
   Stream await_resume() {
     rill::result<socket_handle> taken = take();
-    if (!taken) [[unlikely]] fail(taken.error());
+    if (!taken) [[unlikely]]
+      fail(taken.error());
     return Stream(std::move(*taken));
   }
   rill::result<Stream> take_result() {
@@ -313,8 +307,8 @@ class tcp_listener : public stream_listener {
   static tcp_listener adopt(std::span<const int> descriptors) { return tcp_listener(descriptors); }
 
   /// The next connection. Errors: EMFILE, ENFILE, ENOBUFS, ENOMEM when resources are short; the
-  /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is skipped.
-  /// IORING_OP_ACCEPT, multishot, Linux 5.19; one getpeername(2) a connection.
+  /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is
+  /// skipped. IORING_OP_ACCEPT, multishot, Linux 5.19; one getpeername(2) a connection.
   [[nodiscard]] auto accept() noexcept { return detail::accept_awaiter<tcp_stream>(*queue_); }
 
   /// SO_REUSEPORT from now on: listeners of other loops may join these addresses. Set after bind,

@@ -1,11 +1,11 @@
 // UDP sockets: binding and options. See udp.h.
 #include <rill/net/udp.h>
 
-#include <cstring>
-
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+
+#include <cstring>
 
 namespace rill {
 namespace {
@@ -45,8 +45,8 @@ bool udp_socket::is_v6() const { return local().kind() == endpoint_kind::ipv6; }
 
 bool udp_socket::try_set_receive_offload(bool on) {
   const int value = on ? 1 : 0;
-  return owner_loop().kernel().set_option(descriptor(), SOL_UDP, UDP_GRO, &value,
-                                          sizeof(value)) >= 0;
+  return owner_loop().kernel().set_option(descriptor(), SOL_UDP, UDP_GRO, &value, sizeof(value)) >=
+         0;
 }
 
 void udp_socket::set_broadcast(bool on) {
@@ -78,10 +78,10 @@ void change_group(loop& on, int descriptor, const address& group, bool join) {
     ipv6_mreq request{};
     std::memcpy(&request.ipv6mr_multiaddr, group.bytes().data(), group.bytes().size());
     request.ipv6mr_interface = group.scope_id();
-    detail::checked(on.kernel().set_option(descriptor, IPPROTO_IPV6,
-                                           join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &request,
-                                           sizeof(request)),
-                    name, group.to_string());
+    detail::checked(
+        on.kernel().set_option(descriptor, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP,
+                               &request, sizeof(request)),
+        name, group.to_string());
   }
 }
 

@@ -1,13 +1,13 @@
 // Unix domain sockets: connecting, binding, credentials. See unix.h.
 #include <rill/net/unix.h>
 
-#include <cerrno>
-#include <string>
-
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <string>
 
 namespace rill {
 namespace {
@@ -16,15 +16,14 @@ namespace {
 bool is_stale(const endpoint& to) {
   if (to.kind() != endpoint_kind::unix_path) return false;
   const std::string path(to.unix_name());
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return false;
   const std::span<const std::byte> name = to.native();
-  const bool refused =
-      ::connect(probe, reinterpret_cast<const sockaddr*>(name.data()),
-                static_cast<socklen_t>(name.size())) != 0 &&
-      errno == ECONNREFUSED;
+  const bool refused = ::connect(probe, reinterpret_cast<const sockaddr*>(name.data()),
+                                 static_cast<socklen_t>(name.size())) != 0 &&
+                       errno == ECONNREFUSED;
   ::close(probe);
   return refused;
 }
@@ -33,8 +32,7 @@ int bound_datagram_socket(loop& on, const endpoint& to, bool bind) {
   const int descriptor = detail::open_socket(on, to, SOCK_DGRAM);
   if (!bind) return descriptor;
   const std::span<const std::byte> name = to.native();
-  const int status =
-      on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size()));
+  const int status = on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size()));
   if (status < 0) {
     on.kernel().close(descriptor);
     detail::throw_call_error(status, "bind", to.to_string());
@@ -49,9 +47,8 @@ task<unix_stream> unix_stream::connect(endpoint to) {
   const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
   const std::span<const std::byte> name = to.native();
-  auto connected = co_await as_result(
-      detail::write_awaiter(stream.state(), const_buffer(name.data(), name.size()),
-                            detail::socket_state::connect_type));
+  auto connected = co_await as_result(detail::write_awaiter(
+      stream.state(), const_buffer(name.data(), name.size()), detail::socket_state::connect_type));
   if (!connected) throw_error(connected.error(), to.to_string());
   co_return stream;
 }

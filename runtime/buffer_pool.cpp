@@ -1,9 +1,9 @@
 // Buffer rings and their reserve. See buffer_pool.h.
 #include <rill/runtime/buffer_pool.h>
 
-#include <algorithm>
-
 #include <sys/mman.h>
+
+#include <algorithm>
 
 #include <rill/runtime/error.h>
 #include <rill/runtime/kernel.h>
@@ -71,8 +71,8 @@ void buffer_pool::set_up(unsigned index) noexcept {
     return;
   }
   each.refused = false;
-  each.target = std::min({each.options.ring_initial, each.options.ring_size,
-                          each.options.buffer_max});
+  each.target =
+      std::min({each.options.ring_initial, each.options.ring_size, each.options.buffer_max});
   refill(each);
 }
 

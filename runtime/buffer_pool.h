@@ -68,9 +68,7 @@ class lease {
   bool empty() const noexcept { return size_ == 0; }
   explicit operator bool() const noexcept { return size_ != 0; }
   operator std::span<const std::byte>() const noexcept { return {data_, size_}; }
-  std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(data_), size_};
-  }
+  std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
   /// Gives the bytes back before the end of the scope.
   void release() noexcept;
 
@@ -78,7 +76,10 @@ class lease {
   friend class buffer_pool;
   lease(buffer_pool& pool, unsigned char group, std::uint16_t id, const std::byte* data,
         std::size_t size) noexcept
-      : data_(data), size_(static_cast<std::uint32_t>(size)), id_(id), group_(group),
+      : data_(data),
+        size_(static_cast<std::uint32_t>(size)),
+        id_(id),
+        group_(group),
         pool_(&pool) {}
 
   const std::byte* data_ = nullptr;
@@ -89,10 +90,10 @@ class lease {
 };
 
 struct buffer_statistics {
-  std::uint64_t lent_count;      ///< leases alive or bytes waiting in sockets
-  std::uint64_t starved_count;   ///< times the kernel found a ring empty
-  std::uint64_t private_count;   ///< reads that went into a private buffer instead
-  std::uint64_t touched_size;    ///< bytes of buffers ever used
+  std::uint64_t lent_count;     ///< leases alive or bytes waiting in sockets
+  std::uint64_t starved_count;  ///< times the kernel found a ring empty
+  std::uint64_t private_count;  ///< reads that went into a private buffer instead
+  std::uint64_t touched_size;   ///< bytes of buffers ever used
 };
 
 /// The buffers of one loop, in two groups.
@@ -157,10 +158,10 @@ class buffer_pool {
     io_uring_buf_ring* ring = nullptr;
     std::vector<std::uint16_t> reserve;  // most recently used at the back
     std::vector<waiting_buffer> waiting;
-    unsigned fresh = 0;                  // buffers never used yet begin at this id
+    unsigned fresh = 0;  // buffers never used yet begin at this id
     unsigned lent_to_kernel = 0;
-    unsigned target = 0;                 // 0 until registered
-    bool refused = false;                // the kernel did not register it: private buffers only
+    unsigned target = 0;   // 0 until registered
+    bool refused = false;  // the kernel did not register it: private buffers only
   };
 
   void refill(buffer_group& each) noexcept;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+
 #include <tl/expected.hpp>
 
 namespace rill {

@@ -11,11 +11,11 @@ namespace rill {
 
 /// What the calling thread's cache has done since the thread began.
 struct frame_cache_statistics {
-  std::uint64_t hit_count;      ///< requests served from the cache
-  std::uint64_t miss_count;     ///< requests that went to operator new
-  std::uint64_t live_count;     ///< frames handed out and not yet returned on this thread
-  std::uint64_t cached_size;    ///< bytes lying in the cache
-  std::uint64_t oversize_count; ///< requests above frame_size_max, never cached
+  std::uint64_t hit_count;       ///< requests served from the cache
+  std::uint64_t miss_count;      ///< requests that went to operator new
+  std::uint64_t live_count;      ///< frames handed out and not yet returned on this thread
+  std::uint64_t cached_size;     ///< bytes lying in the cache
+  std::uint64_t oversize_count;  ///< requests above frame_size_max, never cached
 };
 
 namespace detail {

@@ -29,7 +29,8 @@ class kernel_error : public std::runtime_error {
   int number_;
 };
 
-/// A call that may block, handed to kernel::offload. Its owner keeps it until finished() was called.
+/// A call that may block, handed to kernel::offload. Its owner keeps it until finished() was
+/// called.
 class offload_job {
  public:
   /// The call itself; on a thread of the pool, or inline in the simulator.
@@ -96,7 +97,8 @@ class kernel {
   virtual int peer_name(int descriptor, void* address, unsigned& size) noexcept = 0;
   /// A pipe whose ends close on exec: read end, write end.
   virtual int pipe(int (&descriptors)[2]) noexcept = 0;
-  /// sendfile(2) that never waits for the socket: EAGAIN when its buffer is full. Advances `offset`.
+  /// sendfile(2) that never waits for the socket: EAGAIN when its buffer is full. Advances
+  /// `offset`.
   virtual std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                                 std::size_t size) noexcept = 0;
   /// For descriptors that no operation holds. Sockets in use are closed by IORING_OP_CLOSE.

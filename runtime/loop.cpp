@@ -1,15 +1,15 @@
 // The turn of the loop, and the one place where coroutines are resumed and destroyed. See loop.h.
 #include <rill/runtime/loop.h>
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#include <poll.h>
-#include <unistd.h>
 
 #include <rill/runtime/operation.h>
 #include <rill/runtime/uring_abi.h>
@@ -161,7 +161,8 @@ bool loop::turn() {
 
 void loop::publish_and_enter() {
   buffers_.refill();
-  if (!wake_armed_) [[unlikely]] arm_wake();
+  if (!wake_armed_) [[unlikely]]
+    arm_wake();
   io_uring_sq& sq = ring_->sq;
   io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
   sq.sqe_head = sq.sqe_tail;
@@ -181,9 +182,9 @@ void loop::publish_and_enter() {
   sleeping_.store(false, std::memory_order_relaxed);
   // EINTR, ETIME: nothing came. EAGAIN, EBUSY: memory is short or completions are waiting to be
   // stored; the SQEs are still in the queue and are taken by the next turn. The rest are bugs.
-  RILL_ASSERT(status >= 0 || status == -EINTR || status == -ETIME || status == -EAGAIN ||
-                  status == -EBUSY,
-              "the kernel refused to be entered");
+  RILL_ASSERT(
+      status >= 0 || status == -EINTR || status == -ETIME || status == -EAGAIN || status == -EBUSY,
+      "the kernel refused to be entered");
 }
 
 void loop::store_completions() noexcept {
@@ -214,7 +215,8 @@ void loop::store_completions() noexcept {
     }
     if ((flags & IORING_CQE_F_MORE) == 0) {
       operation.in_flight_ = false;
-      if (operation.in_backlog_) [[unlikely]] remove_from_backlog(operation);
+      if (operation.in_backlog_) [[unlikely]]
+        remove_from_backlog(operation);
     }
     operation.type_->complete(operation, result, flags);
   }
@@ -284,8 +286,7 @@ void loop::add_to_backlog(detail::operation& operation) noexcept {
 
 void loop::remove_from_backlog(detail::operation& operation) noexcept {
   detail::operation* before = nullptr;
-  for (detail::operation* each = backlog_head_; each != &operation;
-       each = each->next_in_backlog_) {
+  for (detail::operation* each = backlog_head_; each != &operation; each = each->next_in_backlog_) {
     before = each;
   }
   (before == nullptr ? backlog_head_ : before->next_in_backlog_) = operation.next_in_backlog_;

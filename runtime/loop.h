@@ -70,14 +70,14 @@ struct loop_options {
 
 /// Counters since the loop was made. Reading them costs nothing.
 struct loop_statistics {
-  std::uint64_t turn_count;         ///< calls of kernel::enter
-  std::uint64_t completion_count;   ///< CQEs stored
-  std::uint64_t submission_count;   ///< SQEs filled
-  std::uint64_t backlog_count;      ///< operations that found the submission queue full
-  std::uint64_t resume_count;       ///< resumptions of chains
-  std::uint64_t chain_count;        ///< chains alive now
-  std::uint64_t timer_count;        ///< timers queued now
-  std::uint64_t message_count;      ///< messages taken from other threads
+  std::uint64_t turn_count;        ///< calls of kernel::enter
+  std::uint64_t completion_count;  ///< CQEs stored
+  std::uint64_t submission_count;  ///< SQEs filled
+  std::uint64_t backlog_count;     ///< operations that found the submission queue full
+  std::uint64_t resume_count;      ///< resumptions of chains
+  std::uint64_t chain_count;       ///< chains alive now
+  std::uint64_t timer_count;       ///< timers queued now
+  std::uint64_t message_count;     ///< messages taken from other threads
 };
 
 class loop : public detail::scheduler {

@@ -40,8 +40,6 @@ void nursery::child_done(detail::chain& child, bool completed) noexcept {
 
 void nursery::cancel(detail::chain&) noexcept { cancel_children(); }
 
-void nursery::describe(std::string& text) const {
-  text += "nursery of " + std::to_string(size());
-}
+void nursery::describe(std::string& text) const { text += "nursery of " + std::to_string(size()); }
 
 }  // namespace rill

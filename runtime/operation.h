@@ -81,12 +81,12 @@ class operation final : public waiting, public timer_node {
   rill::result<std::size_t> take_result() const noexcept;
 
   // What the operation works on; its type knows the meaning. Public: the types are plain functions.
-  void* owner;                    ///< the socket_state, file operation ... or nullptr
-  void* buffer = nullptr;         ///< bytes or an address, as the type has it
-  std::size_t size = 0;           ///< of the buffer
-  std::uint64_t offset = 0;       ///< bytes already done, or an offset in a file
+  void* owner;               ///< the socket_state, file operation ... or nullptr
+  void* buffer = nullptr;    ///< bytes or an address, as the type has it
+  std::size_t size = 0;      ///< of the buffer
+  std::uint64_t offset = 0;  ///< bytes already done, or an offset in a file
   int descriptor = -1;
-  unsigned argument = 0;          ///< flags, a buffer group, a mode
+  unsigned argument = 0;  ///< flags, a buffer group, a mode
 
  private:
   friend class rill::loop;
@@ -98,10 +98,10 @@ class operation final : public waiting, public timer_node {
   operation* next_in_backlog_ = nullptr;
   std::int64_t wait_deadline_ = never;
   int result_ = 0;
-  bool in_flight_ = false;    // submitted, or in the backlog; a final CQE is due
+  bool in_flight_ = false;  // submitted, or in the backlog; a final CQE is due
   bool in_backlog_ = false;
-  bool submitted_ = false;    // its SQE is filled; what waits in the backlog is a cancel request
-  bool abandoned_ = false;    // its holder is gone: free it once it is settled
+  bool submitted_ = false;  // its SQE is filled; what waits in the backlog is a cancel request
+  bool abandoned_ = false;  // its holder is gone: free it once it is settled
   unsigned char cancels_pending_ = 0;
   bool cancel_sent_ = false;
   bool timed_out_ = false;

@@ -75,9 +75,7 @@ class awaiter_reference {
 /// What every coroutine of this library has in common.
 struct coroutine_promise : promise_base {
   static void* operator new(std::size_t size) { return allocate_frame(size); }
-  static void operator delete(void* memory, std::size_t size) noexcept {
-    free_frame(memory, size);
-  }
+  static void operator delete(void* memory, std::size_t size) noexcept { free_frame(memory, size); }
 
   std::suspend_always initial_suspend() const noexcept { return {}; }
   final_awaiter final_suspend() const noexcept { return {}; }
@@ -86,14 +84,13 @@ struct coroutine_promise : promise_base {
   template <class Awaitable>
   awaiter_reference<std::remove_reference_t<Awaitable>> await_transform(
       Awaitable&& awaitable, std::source_location here = std::source_location::current()) {
-    static_assert(awaiter<Awaitable>,
-                  "only awaitables of rill can be awaited in a rill coroutine");
+    static_assert(awaiter<Awaitable>, "only awaitables of rill can be awaited in a rill coroutine");
     location = here;
     return awaiter_reference<std::remove_reference_t<Awaitable>>(awaitable);
   }
   template <class T>
-  task_awaiter<T> await_transform(
-      task<T>&& child, std::source_location here = std::source_location::current()) {
+  task_awaiter<T> await_transform(task<T>&& child,
+                                  std::source_location here = std::source_location::current()) {
     location = here;
     return task_awaiter<T>(&child.release());
   }
@@ -179,9 +176,7 @@ class result_storage<void> {
 
 template <class T>
 struct task_promise : coroutine_promise, result_storage<T> {
-  task_promise() noexcept {
-    self = std::coroutine_handle<task_promise>::from_promise(*this);
-  }
+  task_promise() noexcept { self = std::coroutine_handle<task_promise>::from_promise(*this); }
   task<T> get_return_object() noexcept;
 };
 

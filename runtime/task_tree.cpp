@@ -12,8 +12,8 @@
 namespace rill {
 namespace {
 
-/// "rill::task<> chat::session::run(int) [with ...]" -> "chat::session::run". A lambda gets the name
-/// of the function that it stands in; anonymous namespaces are left out.
+/// "rill::task<> chat::session::run(int) [with ...]" -> "chat::session::run". A lambda gets the
+/// name of the function that it stands in; anonymous namespaces are left out.
 std::string function_name(std::string_view full) {
   std::string text(full);
   for (const std::string_view hidden : {"(anonymous namespace)::", "{anonymous}::"}) {
@@ -90,8 +90,7 @@ class printer {
 
   void print(const detail::chain& chain, const std::string& indent, bool last) {
     std::vector<const detail::promise_base*> frames;
-    for (const detail::promise_base* frame = chain.top(); frame != nullptr;
-         frame = frame->parent) {
+    for (const detail::promise_base* frame = chain.top(); frame != nullptr; frame = frame->parent) {
       frames.push_back(frame);
     }
     *text_ += indent + (last ? "`- " : "|- ");

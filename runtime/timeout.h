@@ -187,8 +187,8 @@ template <awaiter Awaiter>
 [[nodiscard]] auto with_deadline(loop_clock::time_point deadline, Awaiter&& inner) {
   static_assert(!std::is_lvalue_reference_v<Awaiter>, "give the operation itself");
   if constexpr (operation_awaiter<Awaiter>) {
-    return detail::timeout_operation_awaiter<Awaiter>(
-        std::move(inner), deadline.time_since_epoch().count(), false);
+    return detail::timeout_operation_awaiter<Awaiter>(std::move(inner),
+                                                      deadline.time_since_epoch().count(), false);
   } else {
     return with_deadline(deadline, detail::as_task(std::move(inner)));
   }

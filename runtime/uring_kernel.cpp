@@ -1,15 +1,6 @@
 // The real kernel: io_uring for operations, ordinary system calls for control.
 // Set-up asks for everything that is good for a network server and steps down only from what is
 // newer than Linux 6.1, the floor. See kernel.h for what each call promises.
-#include <rill/runtime/kernel.h>
-
-#include <cerrno>
-#include <csignal>
-#include <cstring>
-#include <stdexcept>
-#include <string>
-#include <vector>
-
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -20,6 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <rill/runtime/kernel.h>
 #include <rill/runtime/thread_pool.h>
 #include <rill/runtime/uring_abi.h>
 
@@ -38,7 +37,7 @@ std::int64_t read_clock(clockid_t clock) noexcept {
 /// about SIGPIPE. One that has its own handler keeps it.
 void ignore_broken_pipes() noexcept {
   static const bool done = [] {
-    struct sigaction now {};
+    struct sigaction now{};
     ::sigaction(SIGPIPE, nullptr, &now);
     return now.sa_handler != SIG_DFL || ::signal(SIGPIPE, SIG_IGN) != SIG_ERR;
   }();
@@ -101,8 +100,8 @@ class uring_kernel final : public kernel {
     if ((ring_.features & abi::feature_no_iowait) != 0) enter_flags_ |= abi::enter_no_iowait;
     wake_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_descriptor_ < 0) {
-      throw kernel_error(errno, std::string("cannot make an eventfd to wake the loop: ") +
-                                    std::strerror(errno));
+      throw kernel_error(
+          errno, std::string("cannot make an eventfd to wake the loop: ") + std::strerror(errno));
     }
     return ring_;
   }

@@ -38,8 +38,9 @@ class wait_queue {
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;
   ~wait_queue() {
-    RILL_ASSERT(first_ == nullptr, "an event, mutex, semaphore or channel was destroyed while "
-                                   "tasks wait for it");
+    RILL_ASSERT(first_ == nullptr,
+                "an event, mutex, semaphore or channel was destroyed while "
+                "tasks wait for it");
   }
 
   bool empty() const noexcept { return first_ == nullptr; }

@@ -2,10 +2,9 @@
 // Not here: options and robustness of examples/echo_server.cpp.
 #include <cstdint>
 
+#include "server.h"
 #include <rill/net/serve.h>
 #include <rill/runtime/run.h>
-
-#include "server.h"
 
 namespace {
 

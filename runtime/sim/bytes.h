@@ -1,4 +1,5 @@
-// A queue of bytes: what waits to be sent, or to be read. Contiguous, so that a segment is one copy.
+// A queue of bytes: what waits to be sent, or to be read. Contiguous, so that a segment is one
+// copy.
 #pragma once
 
 #include <cstddef>

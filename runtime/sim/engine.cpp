@@ -8,48 +8,53 @@ namespace rill::sim::detail {
 
 const char* name_of(call what) noexcept {
   switch (what) {
-    case call::socket: return "socket";
-    case call::socket_pair: return "socket_pair";
-    case call::bind: return "bind";
-    case call::listen: return "listen";
-    case call::set_option: return "set_option";
-    case call::get_option: return "get_option";
-    case call::local_name: return "local_name";
-    case call::peer_name: return "peer_name";
-    case call::pipe: return "pipe";
-    case call::sendfile: return "sendfile";
-    case call::close: return "close";
-    case call::signals: return "signals";
-    case call::register_buffers: return "register_buffers";
-    case call::unregister_buffers: return "unregister_buffers";
+    case call::socket:
+      return "socket";
+    case call::socket_pair:
+      return "socket_pair";
+    case call::bind:
+      return "bind";
+    case call::listen:
+      return "listen";
+    case call::set_option:
+      return "set_option";
+    case call::get_option:
+      return "get_option";
+    case call::local_name:
+      return "local_name";
+    case call::peer_name:
+      return "peer_name";
+    case call::pipe:
+      return "pipe";
+    case call::sendfile:
+      return "sendfile";
+    case call::close:
+      return "close";
+    case call::signals:
+      return "signals";
+    case call::register_buffers:
+      return "register_buffers";
+    case call::unregister_buffers:
+      return "unregister_buffers";
   }
   return "call";
 }
 
-bool engine::step(std::int64_t limit) noexcept {
+bool engine::step(std::int64_t limit, bool time_passes) noexcept {
   const std::int64_t next_event = events.next_deadline();
   const std::int64_t next_background = background.next_deadline();
   const std::int64_t never = rill::detail::timer_node::never;
-  if (next_event == never && !(lossy && next_background != never)) return false;
+  if (next_event == never && !(lossy || time_passes)) return false;
   const std::int64_t next = std::min(next_event, next_background);
-  if (next > limit) return false;
+  if (next == never || next > limit) return false;
   now_ = std::max(now_, next);
   events.expire(now_);
   background.expire(now_);
   return true;
 }
 
-void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result,
-                        const endpoint& about) {
-  trace_record record{};
-  record.time = now_;
-  record.name = name_of(what);
-  record.numbers[0] = descriptor;
-  record.numbers[1] = result;
-  record.source = about;
-  record.host = host;
-  record.what = trace_record::kind::call;
-  log.add(record);
+void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result) {
+  trace(trace_record::kind::call, name_of(what), host, descriptor, result);
 }
 
 void engine::trace(trace_record::kind what, const char* name, std::uint32_t host,

@@ -20,8 +20,20 @@ namespace rill::sim::detail {
 
 /// The system calls, as faults and traces name them.
 enum class call : std::uint8_t {
-  socket, socket_pair, bind, listen, set_option, get_option, local_name, peer_name, pipe, sendfile, close,
-  signals, register_buffers, unregister_buffers
+  socket,
+  socket_pair,
+  bind,
+  listen,
+  set_option,
+  get_option,
+  local_name,
+  peer_name,
+  pipe,
+  sendfile,
+  close,
+  signals,
+  register_buffers,
+  unregister_buffers
 };
 const char* name_of(call what) noexcept;
 
@@ -36,8 +48,9 @@ class engine {
   std::int64_t now() const noexcept { return now_; }
 
   /// Goes to the next event, if there is one that is not after `limit`, and lets everything that is
-  /// due then happen. False: there is none.
-  bool step(std::int64_t limit) noexcept;
+  /// due then happen. False: there is none. `time_passes`: the limit will be reached in any case,
+  /// so what happens in the background counts.
+  bool step(std::int64_t limit, bool time_passes = false) noexcept;
   /// Time passes without an event. REQUIRES: step() found none up to `time`.
   void skip_to(std::int64_t time) noexcept { now_ = time > now_ ? time : now_; }
 
@@ -45,8 +58,7 @@ class engine {
     return from.between(range.least.count(), range.most.count());
   }
 
-  void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result,
-                  const endpoint& about = endpoint());
+  void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result);
   void trace(trace_record::kind what, const char* name, std::uint32_t host, std::int64_t first,
              std::int64_t second = 0, std::int64_t third = 0);
   void trace_packet(const char* name, std::uint32_t host, const packet& about);

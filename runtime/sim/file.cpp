@@ -1,11 +1,11 @@
 // Trying, waiting, trying again. See file.h.
 #include <rill/runtime/sim/file.h>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <poll.h>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/uring_abi.h>

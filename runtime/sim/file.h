@@ -4,13 +4,13 @@
 // Read next: kernel.h, which makes requests of SQEs; tcp_socket.h.
 #pragma once
 
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
-
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include <rill/runtime/sim/packet.h>
 
@@ -25,10 +25,10 @@ struct request {
   sim_kernel* owner = nullptr;
   std::shared_ptr<file> target;
   std::uint64_t user_data = 0;
-  std::uint64_t offset = 0;  ///< sqe->off, or addr2
-  void* memory = nullptr;    ///< sqe->addr
-  std::uint32_t size = 0;    ///< sqe->len
-  std::uint32_t flags = 0;   ///< the opcode's own: MSG_*, poll events, accept flags
+  std::uint64_t offset = 0;     ///< sqe->off, or addr2
+  void* memory = nullptr;       ///< sqe->addr
+  std::uint32_t size = 0;       ///< sqe->len
+  std::uint32_t flags = 0;      ///< the opcode's own: MSG_*, poll events, accept flags
   std::uint16_t modifiers = 0;  ///< sqe->ioprio: IORING_RECV_MULTISHOT and the like
   std::uint16_t group = 0;
   int descriptor = -1;
@@ -38,7 +38,7 @@ struct request {
   bool started = false;      ///< connect: the first packet is out
   msghdr* header = nullptr;  ///< the user's, for results of recvmsg
   std::vector<iovec> pieces;
-  unsigned name_size = 0;    ///< msg_namelen as it was submitted
+  unsigned name_size = 0;  ///< msg_namelen as it was submitted
   unsigned control_size = 0;
   bool has_destination = false;
   endpoint destination;

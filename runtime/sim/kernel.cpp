@@ -1,6 +1,9 @@
 // Queues, completions, buffer rings and control calls of a simulated kernel. See kernel.h.
 #include <rill/runtime/sim/kernel.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -8,9 +11,6 @@
 #include <cstring>
 #include <string>
 #include <utility>
-
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <rill/runtime/error.h>
 #include <rill/runtime/sim/node.h>
@@ -71,8 +71,9 @@ io_uring& sim_kernel::open(const queue_sizes& sizes) {
   if (!is_power_of_two(sizes.submission) || sizes.submission > submission_max ||
       !is_power_of_two(sizes.completion) || sizes.completion > completion_max ||
       sizes.completion < sizes.submission) {
-    throw kernel_error(EINVAL, "sim: the queue sizes must be powers of two, completions not fewer "
-                               "than submissions");
+    throw kernel_error(EINVAL,
+                       "sim: the queue sizes must be powers of two, completions not fewer "
+                       "than submissions");
   }
   ring_descriptor_ = node_->open(std::make_shared<ring_file>(*this));
   if (ring_descriptor_ < 0) throw kernel_error(EMFILE, "sim: the table of descriptors is full");
@@ -160,8 +161,8 @@ void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexc
 }
 
 void sim_kernel::trace_completion(const request& of, int result, unsigned flags) noexcept {
-  engine_->trace(trace_record::kind::complete, name_of_opcode(of.opcode), node_->id,
-                 of.descriptor, result, flags);
+  engine_->trace(trace_record::kind::complete, name_of_opcode(of.opcode), node_->id, of.descriptor,
+                 result, flags);
 }
 
 void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
@@ -310,16 +311,14 @@ int sim_kernel::listen(int descriptor, int backlog) noexcept {
 
 int sim_kernel::set_option(int descriptor, int level, int option, const void* value,
                            unsigned size) noexcept {
-  return socket_call(call::set_option, descriptor, [&](detail::socket& on) {
-    return on.set_option(level, option, value, size);
-  });
+  return socket_call(call::set_option, descriptor,
+                     [&](detail::socket& on) { return on.set_option(level, option, value, size); });
 }
 
 int sim_kernel::get_option(int descriptor, int level, int option, void* value,
                            unsigned& size) noexcept {
-  return socket_call(call::get_option, descriptor, [&](detail::socket& on) {
-    return on.get_option(level, option, value, size);
-  });
+  return socket_call(call::get_option, descriptor,
+                     [&](detail::socket& on) { return on.get_option(level, option, value, size); });
 }
 
 int sim_kernel::local_name(int descriptor, void* address, unsigned& size) noexcept {
@@ -369,7 +368,7 @@ void sim_kernel::offload(offload_job& job) {
   auto event = std::make_unique<offload_event>(*this, job);
   const std::int64_t time = engine_->draw(random_, engine_->options.offload_time);
   engine_->events.arm(*event, engine_->now() + time);
-  event.release();
+  event.release();  // NOLINT(bugprone-unused-return-value): it deletes itself
 }
 
 }  // namespace rill::sim::detail

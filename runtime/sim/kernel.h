@@ -44,8 +44,7 @@ class sim_kernel final : public rill::kernel {
   io_uring& open(const queue_sizes& sizes) override;
   void start() override {}
   int enter(unsigned to_submit, unsigned min_complete, std::int64_t deadline) noexcept override;
-  int register_buffer_ring(void* ring, unsigned entry_count,
-                           std::uint16_t group) noexcept override;
+  int register_buffer_ring(void* ring, unsigned entry_count, std::uint16_t group) noexcept override;
   int unregister_buffer_ring(std::uint16_t group) noexcept override;
   int socket(int family, int type, int protocol) noexcept override;
   int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;

@@ -88,6 +88,10 @@ std::int64_t& network::link(const node& from, const node& to) {
 }
 
 void network::transmit(node& from, packet& sent) {
+  if (stopped_) {
+    recycle(sent);
+    return;
+  }
   sent.from = &from;
   sent.to = find(sent.destination.ip, from);
   if (sent.to == nullptr) {

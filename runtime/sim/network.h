@@ -1,7 +1,7 @@
-// The network between hosts: every packet passes transmit(), where the rules say what becomes of it.
-// A rule is a small object that looks at a packet and may drop, delay or double it; rules compose,
-// each sees what the ones before it decided. Not here: what hosts do with packets (node.h, tcp.h,
-// udp.h). Read next: tcp.h.
+// The network between hosts: every packet passes transmit(), where the rules say what becomes of
+// it. A rule is a small object that looks at a packet and may drop, delay or double it; rules
+// compose, each sees what the ones before it decided. Not here: what hosts do with packets (node.h,
+// tcp.h, udp.h). Read next: tcp.h.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +50,8 @@ class network {
 
   void add_rule(std::shared_ptr<rule> added) { rules_.push_back(std::move(added)); }
   void lift_all_rules() noexcept { rules_.clear(); }
+  /// The hosts are about to go, one after another: nothing is sent any more.
+  void stop() noexcept { stopped_ = true; }
 
  private:
   /// When the last packet from one host to another arrives.
@@ -65,6 +67,7 @@ class network {
   std::vector<std::vector<std::int64_t>> links_;
   std::vector<std::unique_ptr<packet>> packets_;
   std::vector<packet*> unused_;
+  bool stopped_ = false;
 };
 
 }  // namespace rill::sim::detail

@@ -106,10 +106,16 @@ bool node::source_for(const address& destination, address& source) const noexcep
 
 void node::receive(packet& arrived) {
   switch (arrived.kind) {
-    case packet_kind::tcp: receive_tcp(arrived); break;
-    case packet_kind::udp: receive_udp(arrived); break;
+    case packet_kind::tcp:
+      receive_tcp(arrived);
+      break;
+    case packet_kind::udp:
+      receive_udp(arrived);
+      break;
     case packet_kind::port_unreachable:
-    case packet_kind::host_unreachable: unreachable(arrived); break;
+    case packet_kind::host_unreachable:
+      unreachable(arrived);
+      break;
   }
 }
 

@@ -1,14 +1,14 @@
 // Addresses as text and as sockaddr. See packet.h.
 #include <rill/runtime/sim/packet.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <rill/runtime/sim/network.h>
 

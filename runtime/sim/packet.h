@@ -44,8 +44,8 @@ struct endpoint {
 
 /// Reads a sockaddr for a socket of `family`. 0 or a negative errno.
 int decode(const void* from, unsigned size, int family, endpoint& to) noexcept;
-/// Writes a sockaddr as a socket of `family` shows it: at most `size` bytes. `size` becomes the full
-/// length.
+/// Writes a sockaddr as a socket of `family` shows it: at most `size` bytes. `size` becomes the
+/// full length.
 void encode(const endpoint& from, int family, void* to, unsigned& size) noexcept;
 
 enum class packet_kind : std::uint8_t { tcp, udp, port_unreachable, host_unreachable };

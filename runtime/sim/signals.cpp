@@ -1,12 +1,12 @@
 // Reading signals. See signals.h.
 #include <rill/runtime/sim/signals.h>
 
+#include <poll.h>
+#include <sys/signalfd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <poll.h>
-#include <sys/signalfd.h>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/sim/node.h>

@@ -1,13 +1,13 @@
 // Names and options of sockets. See socket.h.
 #include <rill/runtime/sim/socket.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 namespace rill::sim::detail {
 namespace {
@@ -101,7 +101,7 @@ int socket::set_option(int level, int option, const void* value, unsigned size) 
   std::memcpy(&number, value, sizeof(number));
   if (level == SOL_SOCKET) return set_socket_option(option, number, value, size);
   if (level == IPPROTO_TCP) {
-    if (type_ != SOCK_STREAM) return -EOPNOTSUPP;
+    if (type_ != SOCK_STREAM) return -ENOPROTOOPT;
     return set_tcp_option(option, number);
   }
   if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY) {
@@ -115,11 +115,21 @@ int socket::set_option(int level, int option, const void* value, unsigned size) 
 
 int socket::set_socket_option(int option, int value, const void* raw, unsigned size) {
   switch (option) {
-    case SO_REUSEADDR: claim_.reuse_address = value != 0; break;
-    case SO_REUSEPORT: claim_.reuse_port = value != 0; break;
-    case SO_BROADCAST: keeps_broadcast_ = value != 0; break;
-    case SO_KEEPALIVE: timing_.keep_alive = value != 0; break;
-    case SO_SNDBUF: send_size_ = static_cast<std::size_t>(clamped(value, send_buffer_min)); break;
+    case SO_REUSEADDR:
+      claim_.reuse_address = value != 0;
+      break;
+    case SO_REUSEPORT:
+      claim_.reuse_port = value != 0;
+      break;
+    case SO_BROADCAST:
+      keeps_broadcast_ = value != 0;
+      break;
+    case SO_KEEPALIVE:
+      timing_.keep_alive = value != 0;
+      break;
+    case SO_SNDBUF:
+      send_size_ = static_cast<std::size_t>(clamped(value, send_buffer_min));
+      break;
     case SO_RCVBUF:
       receive_size_ = static_cast<std::size_t>(clamped(value, receive_buffer_min));
       break;
@@ -134,7 +144,8 @@ int socket::set_socket_option(int option, int value, const void* raw, unsigned s
       linger_seconds_ = given.l_linger;
       break;
     }
-    default: return refuse_option(SOL_SOCKET, option);
+    default:
+      return refuse_option(SOL_SOCKET, option);
   }
   options_changed();
   return 0;
@@ -143,8 +154,11 @@ int socket::set_socket_option(int option, int value, const void* raw, unsigned s
 int socket::set_tcp_option(int option, int value) {
   // The limits are those of do_tcp_setsockopt().
   switch (option) {
-    case TCP_NODELAY: no_delay_ = value != 0; break;
-    case TCP_QUICKACK: break;  // a hint: acknowledgements are never waited for by a user
+    case TCP_NODELAY:
+      no_delay_ = value != 0;
+      break;
+    case TCP_QUICKACK:
+      break;  // a hint: acknowledgements are never waited for by a user
     case TCP_KEEPIDLE:
       if (value < 1 || value > 32767) return -EINVAL;
       timing_.keep_idle = value * second;
@@ -161,7 +175,8 @@ int socket::set_tcp_option(int option, int value) {
       if (value < 0) return -EINVAL;
       timing_.user_timeout = value * millisecond;
       break;
-    default: return refuse_option(IPPROTO_TCP, option);
+    default:
+      return refuse_option(IPPROTO_TCP, option);
   }
   options_changed();
   return 0;
@@ -170,30 +185,64 @@ int socket::set_tcp_option(int option, int value) {
 int socket::option_value(int level, int option, int& value) {
   if (level == SOL_SOCKET) {
     switch (option) {
-      case SO_REUSEADDR: value = claim_.reuse_address; return 0;
-      case SO_REUSEPORT: value = claim_.reuse_port; return 0;
-      case SO_BROADCAST: value = keeps_broadcast_; return 0;
-      case SO_KEEPALIVE: value = timing_.keep_alive; return 0;
-      case SO_SNDBUF: value = static_cast<int>(send_size_ * 2); return 0;
-      case SO_RCVBUF: value = static_cast<int>(receive_size_ * 2); return 0;
-      case SO_ERROR: value = pending_error(); return 0;
-      case SO_TYPE: value = type_; return 0;
-      case SO_DOMAIN: value = family_; return 0;
-      case SO_PROTOCOL: value = type_ == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP; return 0;
-      case SO_ACCEPTCONN: value = claim_.listening; return 0;
-      default: break;
+      case SO_REUSEADDR:
+        value = claim_.reuse_address;
+        return 0;
+      case SO_REUSEPORT:
+        value = claim_.reuse_port;
+        return 0;
+      case SO_BROADCAST:
+        value = keeps_broadcast_;
+        return 0;
+      case SO_KEEPALIVE:
+        value = timing_.keep_alive;
+        return 0;
+      case SO_SNDBUF:
+        value = static_cast<int>(send_size_ * 2);
+        return 0;
+      case SO_RCVBUF:
+        value = static_cast<int>(receive_size_ * 2);
+        return 0;
+      case SO_ERROR:
+        value = pending_error();
+        return 0;
+      case SO_TYPE:
+        value = type_;
+        return 0;
+      case SO_DOMAIN:
+        value = family_;
+        return 0;
+      case SO_PROTOCOL:
+        value = type_ == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+        return 0;
+      case SO_ACCEPTCONN:
+        value = claim_.listening;
+        return 0;
+      default:
+        break;
     }
   } else if (level == IPPROTO_TCP && type_ == SOCK_STREAM) {
     switch (option) {
-      case TCP_NODELAY: value = no_delay_; return 0;
-      case TCP_QUICKACK: value = 1; return 0;
-      case TCP_KEEPIDLE: value = static_cast<int>(timing_.keep_idle / second); return 0;
-      case TCP_KEEPINTVL: value = static_cast<int>(timing_.keep_interval / second); return 0;
-      case TCP_KEEPCNT: value = timing_.keep_count; return 0;
+      case TCP_NODELAY:
+        value = no_delay_;
+        return 0;
+      case TCP_QUICKACK:
+        value = 1;
+        return 0;
+      case TCP_KEEPIDLE:
+        value = static_cast<int>(timing_.keep_idle / second);
+        return 0;
+      case TCP_KEEPINTVL:
+        value = static_cast<int>(timing_.keep_interval / second);
+        return 0;
+      case TCP_KEEPCNT:
+        value = timing_.keep_count;
+        return 0;
       case TCP_USER_TIMEOUT:
         value = static_cast<int>(timing_.user_timeout / millisecond);
         return 0;
-      default: break;
+      default:
+        break;
     }
   } else if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY && family_ == AF_INET6) {
     value = v6_only_;

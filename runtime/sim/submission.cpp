@@ -1,10 +1,10 @@
 // From SQE to request: one switch over the opcodes, with what each needs from the SQE copied while
 // it is valid. What is not here is refused with EINVAL and a line on stderr. See kernel.h.
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstring>
 #include <string>
-
-#include <sys/socket.h>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/sim/node.h>
@@ -19,25 +19,59 @@ constexpr unsigned iovec_max = 1024;  // UIO_MAXIOV
 // Bits of sqe->ioprio that we know for receive and send.
 constexpr unsigned transfer_modifiers = IORING_RECV_MULTISHOT;
 
+/// What io_recv_prep(), io_recvmsg_prep() and io_sendmsg_prep() refuse, and what we do not model.
+int check_transfer(const io_uring_sqe& sqe) noexcept {
+  const bool sends = sqe.opcode == IORING_OP_SEND || sqe.opcode == IORING_OP_SENDMSG;
+  const bool receives = sqe.opcode == IORING_OP_RECV || sqe.opcode == IORING_OP_RECVMSG;
+  if (!sends && !receives) return 0;
+  if ((sqe.ioprio & ~transfer_modifiers) != 0) {
+    return refuse("ioprio " + std::to_string(sqe.ioprio));
+  }
+  const bool multishot = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+  const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
+  if (sends) return multishot || selects ? refuse("sending from provided buffers") : 0;
+  if (!multishot) return 0;
+  // A multishot recvmsg carries one msghdr, a multishot recv no length; both need a buffer ring.
+  const unsigned length = sqe.opcode == IORING_OP_RECVMSG ? 1 : 0;
+  const bool is_right =
+      selects && sqe.len == length && (sqe.msg_flags & unsigned{MSG_WAITALL}) == 0;
+  return is_right ? 0 : -EINVAL;
+}
+
 }  // namespace
 
 const char* name_of_opcode(unsigned opcode) noexcept {
   switch (opcode) {
-    case IORING_OP_NOP: return "nop";
-    case IORING_OP_POLL_ADD: return "poll";
-    case IORING_OP_SENDMSG: return "sendmsg";
-    case IORING_OP_RECVMSG: return "recvmsg";
-    case IORING_OP_ACCEPT: return "accept";
-    case IORING_OP_ASYNC_CANCEL: return "cancel";
-    case IORING_OP_CONNECT: return "connect";
-    case IORING_OP_CLOSE: return "close";
-    case IORING_OP_READ: return "read";
-    case IORING_OP_WRITE: return "write";
-    case IORING_OP_SEND: return "send";
-    case IORING_OP_RECV: return "recv";
-    case IORING_OP_SHUTDOWN: return "shutdown";
-    case IORING_OP_MSG_RING: return "msg_ring";
-    default: return "unknown";
+    case IORING_OP_NOP:
+      return "nop";
+    case IORING_OP_POLL_ADD:
+      return "poll";
+    case IORING_OP_SENDMSG:
+      return "sendmsg";
+    case IORING_OP_RECVMSG:
+      return "recvmsg";
+    case IORING_OP_ACCEPT:
+      return "accept";
+    case IORING_OP_ASYNC_CANCEL:
+      return "cancel";
+    case IORING_OP_CONNECT:
+      return "connect";
+    case IORING_OP_CLOSE:
+      return "close";
+    case IORING_OP_READ:
+      return "read";
+    case IORING_OP_WRITE:
+      return "write";
+    case IORING_OP_SEND:
+      return "send";
+    case IORING_OP_RECV:
+      return "recv";
+    case IORING_OP_SHUTDOWN:
+      return "shutdown";
+    case IORING_OP_MSG_RING:
+      return "msg_ring";
+    default:
+      return "unknown";
   }
 }
 
@@ -65,10 +99,18 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
 void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
   int status = 0;
   switch (sqe.opcode) {
-    case IORING_OP_NOP: finish(started, 0); return;
-    case IORING_OP_ASYNC_CANCEL: cancel(started, sqe); return;
-    case IORING_OP_MSG_RING: send_message(started, sqe); return;
-    case IORING_OP_CLOSE: finish(started, node_->close(sqe.fd)); return;
+    case IORING_OP_NOP:
+      finish(started, 0);
+      return;
+    case IORING_OP_ASYNC_CANCEL:
+      cancel(started, sqe);
+      return;
+    case IORING_OP_MSG_RING:
+      send_message(started, sqe);
+      return;
+    case IORING_OP_CLOSE:
+      finish(started, node_->close(sqe.fd));
+      return;
     case IORING_OP_POLL_ADD:
       if ((sqe.len & ~IORING_POLL_ADD_MULTI) != 0) status = refuse("poll updates");
       started.flags = sqe.poll32_events;
@@ -83,7 +125,8 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
     case IORING_OP_CONNECT:
       started.flags = 0;
       break;
-    case IORING_OP_SHUTDOWN: break;
+    case IORING_OP_SHUTDOWN:
+      break;
     case IORING_OP_RECVMSG:
     case IORING_OP_SENDMSG:
       status = copy_header(started);
@@ -102,25 +145,11 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
       started.flags = 0;
       started.pieces.push_back({started.memory, sqe.len});
       break;
-    default: status = refuse("opcode " + std::to_string(sqe.opcode)); break;
+    default:
+      status = refuse("opcode " + std::to_string(sqe.opcode));
+      break;
   }
-  const bool transfers = sqe.opcode == IORING_OP_RECV || sqe.opcode == IORING_OP_SEND ||
-                         sqe.opcode == IORING_OP_RECVMSG || sqe.opcode == IORING_OP_SENDMSG;
-  if (status == 0 && transfers) {
-    const bool multishot = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
-    const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
-    const bool sends = sqe.opcode == IORING_OP_SEND || sqe.opcode == IORING_OP_SENDMSG;
-    if ((sqe.ioprio & ~transfer_modifiers) != 0) {
-      status = refuse("ioprio " + std::to_string(sqe.ioprio));
-    } else if (sends && (multishot || selects)) {
-      status = refuse("sending from provided buffers");
-    } else if (multishot && (!selects || sqe.len != (sqe.opcode == IORING_OP_RECVMSG ? 1U : 0U))) {
-      // io_recvmsg_prep(); a multishot recvmsg carries one msghdr, a multishot recv no length.
-      status = -EINVAL;
-    } else if (multishot && (sqe.msg_flags & MSG_WAITALL) != 0) {
-      status = -EINVAL;
-    }
-  }
+  if (status == 0) status = check_transfer(sqe);
   if (status < 0) {
     finish(started, status);
     return;
@@ -221,8 +250,8 @@ void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
   std::vector<request*> found;
   for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
     if (each->waits_in == nullptr) continue;
-    const bool matches = any || (by_descriptor ? each->descriptor == sqe.fd
-                                               : each->user_data == sqe.addr);
+    const bool matches =
+        any || (by_descriptor ? each->descriptor == sqe.fd : each->user_data == sqe.addr);
     if (!matches) continue;
     found.push_back(each);
     if (!all) break;

@@ -195,11 +195,19 @@ void tcp_connection::take_content(packet& arrived) {
 void tcp_connection::receive_reset() {
   // tcp_reset(): refused while connecting, EPIPE when the peer had finished sending.
   switch (state_) {
-    case tcp_state::syn_sent: fail(ECONNREFUSED); break;
-    case tcp_state::close_wait: fail(EPIPE); break;
+    case tcp_state::syn_sent:
+      fail(ECONNREFUSED);
+      break;
+    case tcp_state::close_wait:
+      fail(EPIPE);
+      break;
     case tcp_state::time_wait:
-    case tcp_state::closed: leave(); break;
-    default: fail(ECONNRESET); break;
+    case tcp_state::closed:
+      leave();
+      break;
+    default:
+      fail(ECONNRESET);
+      break;
   }
 }
 
@@ -285,10 +293,17 @@ void tcp_connection::take_fin() {
   ++expected_;
   peer_finished_ = true;
   switch (state_) {
-    case tcp_state::established: enter(tcp_state::close_wait); break;
-    case tcp_state::fin_wait_1: enter(tcp_state::closing); break;
-    case tcp_state::fin_wait_2: enter(tcp_state::time_wait); break;
-    default: break;
+    case tcp_state::established:
+      enter(tcp_state::close_wait);
+      break;
+    case tcp_state::fin_wait_1:
+      enter(tcp_state::closing);
+      break;
+    case tcp_state::fin_wait_2:
+      enter(tcp_state::time_wait);
+      break;
+    default:
+      break;
   }
   acknowledge();
   notify(true, true);
@@ -302,8 +317,10 @@ bool tcp_connection::may_send() const noexcept {
     case tcp_state::close_wait:
     case tcp_state::fin_wait_1:
     case tcp_state::closing:
-    case tcp_state::last_ack: return true;
-    default: return false;
+    case tcp_state::last_ack:
+      return true;
+    default:
+      return false;
   }
 }
 

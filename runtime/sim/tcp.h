@@ -18,8 +18,16 @@ namespace rill::sim::detail {
 class tcp_socket;
 
 enum class tcp_state : std::uint8_t {
-  closed, syn_sent, syn_received, established, fin_wait_1, fin_wait_2, closing, time_wait,
-  close_wait, last_ack
+  closed,
+  syn_sent,
+  syn_received,
+  established,
+  fin_wait_1,
+  fin_wait_2,
+  closing,
+  time_wait,
+  close_wait,
+  last_ack
 };
 
 /// SO_KEEPALIVE and its times, TCP_USER_TIMEOUT.
@@ -140,9 +148,10 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   int error_ = 0;
 
   tcp_timing timing_;
-  std::int64_t round_trip_ = 0;       ///< nanoseconds, as last measured
+  std::int64_t round_trip_ = 0;  ///< nanoseconds, as last measured
   std::int64_t timed_at_ = 0;
-  std::uint64_t timed_sequence_ = 0;  ///< an acknowledgement beyond it ends the measurement; 0: none
+  std::uint64_t timed_sequence_ =
+      0;  ///< an acknowledgement beyond it ends the measurement; 0: none
   std::int64_t unanswered_since_ = 0;
   std::int64_t last_heard_ = 0;
   unsigned retry_count_ = 0;

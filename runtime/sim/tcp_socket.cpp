@@ -2,14 +2,14 @@
 // See tcp_socket.h.
 #include <rill/runtime/sim/tcp_socket.h>
 
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
-
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/uring_abi.h>
@@ -27,8 +27,7 @@ constexpr int wait = 1;
 tcp_socket::tcp_socket(node& on, int socket_family) : socket(on, socket_family, SOCK_STREAM) {}
 
 tcp_socket::tcp_socket(tcp_socket& listener, std::shared_ptr<tcp_connection> accepted)
-    : socket(listener.host(), listener.family(), SOCK_STREAM),
-      connection_(std::move(accepted)) {
+    : socket(listener.host(), listener.family(), SOCK_STREAM), connection_(std::move(accepted)) {
   claim_.reuse_address = listener.claim_.reuse_address;
   claim_.reuse_port = listener.claim_.reuse_port;
   v6_only_ = listener.v6_only_;
@@ -144,8 +143,7 @@ void tcp_socket::options_changed() {
 void tcp_socket::opened(const packet& syn) {
   // A full queue forgets the SYN; the client asks again (tcp_conn_request()).
   if (ready_.size() > backlog_ || half_open_.size() > backlog_) return;
-  const auto made =
-      std::make_shared<tcp_connection>(*node_, syn.destination, syn.source);
+  const auto made = std::make_shared<tcp_connection>(*node_, syn.destination, syn.source);
   half_open_.push_back(made.get());
   made->accept(syn, *this);
 }
@@ -400,7 +398,8 @@ progress tcp_socket::send(request& tried) {
   bool full = false;
   for (const iovec& piece : tried.pieces) {
     total += piece.iov_len;
-    const std::size_t skipped = std::min(piece.iov_len, tried.done - std::min(position, tried.done));
+    const std::size_t skipped =
+        std::min(piece.iov_len, tried.done - std::min(position, tried.done));
     position += piece.iov_len;
     if (full || skipped == piece.iov_len) continue;
     const std::size_t taken = connection_->write(
@@ -416,15 +415,21 @@ progress tcp_socket::send(request& tried) {
 
 progress tcp_socket::attempt(request& tried) {
   switch (tried.opcode) {
-    case IORING_OP_ACCEPT: return accept(tried);
-    case IORING_OP_CONNECT: return connect(tried);
+    case IORING_OP_ACCEPT:
+      return accept(tried);
+    case IORING_OP_CONNECT:
+      return connect(tried);
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
-    case IORING_OP_READ: return receive(tried);
+    case IORING_OP_READ:
+      return receive(tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
-    case IORING_OP_WRITE: return send(tried);
-    default: tried.owner->finish(tried, -EOPNOTSUPP); return progress::finished;
+    case IORING_OP_WRITE:
+      return send(tried);
+    default:
+      tried.owner->finish(tried, -EOPNOTSUPP);
+      return progress::finished;
   }
 }
 

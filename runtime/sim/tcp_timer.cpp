@@ -34,9 +34,12 @@ void tcp_connection::arm_retransmission() {
 
 bool tcp_connection::has_waited_too_long() const noexcept {
   switch (state_) {
-    case tcp_state::syn_sent: return retry_count_ >= syn_retries;
-    case tcp_state::syn_received: return retry_count_ >= syn_ack_retries;
-    default: break;
+    case tcp_state::syn_sent:
+      return retry_count_ >= syn_retries;
+    case tcp_state::syn_received:
+      return retry_count_ >= syn_ack_retries;
+    default:
+      break;
   }
   if (timing_.user_timeout != 0) {
     return engine_->now() - unanswered_since_ >= timing_.user_timeout;

@@ -1,14 +1,14 @@
 // Requests on UDP sockets. What they answer was compared with Linux 6.18. See udp.h.
 #include <rill/runtime/sim/udp.h>
 
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
-
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/uring_abi.h>
@@ -22,8 +22,7 @@ constexpr std::size_t datagram_max_v6 = 65527;
 // What a queued datagram costs beside its bytes: about Linux's sk_buff.
 constexpr std::size_t datagram_overhead = 768;
 
-constexpr unsigned receive_flags =
-    MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
+constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
 
 std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
@@ -205,7 +204,8 @@ int udp_socket::fill_message(const request& tried, const datagram& taken, std::b
   const std::size_t copied = std::min(room - before, taken.bytes.size());
   const bool cut = copied < taken.bytes.size();
   head.namelen = tried.name_size == 0 ? 0 : length;
-  head.payloadlen = static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
+  head.payloadlen =
+      static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
   head.flags = cut ? MSG_TRUNC : 0;
   std::memcpy(into, &head, sizeof(head));
   if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
@@ -256,14 +256,21 @@ progress udp_socket::receive_multishot(request& tried) {
 progress udp_socket::attempt(request& tried) {
   int result = 0;
   switch (tried.opcode) {
-    case IORING_OP_CONNECT: result = connect(tried); break;
+    case IORING_OP_CONNECT:
+      result = connect(tried);
+      break;
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
-    case IORING_OP_READ: return receive(tried);
+    case IORING_OP_READ:
+      return receive(tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
-    case IORING_OP_WRITE: result = send(tried); break;
-    default: result = -EOPNOTSUPP; break;
+    case IORING_OP_WRITE:
+      result = send(tried);
+      break;
+    default:
+      result = -EOPNOTSUPP;
+      break;
   }
   tried.owner->finish(tried, result);
   return progress::finished;

@@ -29,9 +29,7 @@ class udp_socket final : public socket {
   progress attempt(request& tried) override;
   port_table& ports() const noexcept override { return node_->udp_ports; }
   const endpoint* peer() const noexcept override { return connected_ ? &peer_ : nullptr; }
-  const endpoint& local() const noexcept override {
-    return connected_ ? shown_ : claim_.local;
-  }
+  const endpoint& local() const noexcept override { return connected_ ? shown_ : claim_.local; }
   int pending_error() noexcept override;
 
  private:

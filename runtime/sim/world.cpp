@@ -120,8 +120,8 @@ void program_state::take_turn() noexcept {
   in_turn_ = true;
   const bool more = loop_->turn();
   in_turn_ = false;
-  busy_until_ = engine_->now() +
-                std::max<std::int64_t>(1, engine_->draw(engine_->turns, engine_->options.turn_time));
+  busy_until_ = engine_->now() + std::max<std::int64_t>(
+                                     1, engine_->draw(engine_->turns, engine_->options.turn_time));
   if (!more) {
     ended_ = true;
     --world_->running_count;
@@ -148,13 +148,14 @@ host_state::host_state(world_state& world, std::uint32_t number, std::string nam
 
 world_state::~world_state() {
   wind_up();
+  wire.stop();
   programs.clear();
   hosts.clear();
 }
 
 program& world_state::start(host_state& on, task<> main) {
-  programs.push_back(std::make_unique<program_state>(
-      *this, on.machine, static_cast<std::uint32_t>(programs.size())));
+  programs.push_back(std::make_unique<program_state>(*this, on.machine,
+                                                     static_cast<std::uint32_t>(programs.size())));
   handles.emplace_back(*programs.back());
   ++running_count;
   programs.back()->start(std::move(main));
@@ -208,9 +209,7 @@ void program::cancel() noexcept {
   if (!state_->has_ended()) state_->cancel();
 }
 std::string program::task_tree() const { return state_->runner().task_tree(); }
-rill::loop_statistics program::statistics() const noexcept {
-  return state_->runner().statistics();
-}
+rill::loop_statistics program::statistics() const noexcept { return state_->runner().statistics(); }
 
 program& host::start(task<> main) { return state_->of.start(*state_, std::move(main)); }
 void host::add_address(std::string_view address) {
@@ -242,8 +241,7 @@ host& world::add_host(std::string_view name, std::string_view address) {
 
 host& world::add_host(std::string_view name, std::initializer_list<std::string_view> addresses) {
   const auto number = static_cast<std::uint32_t>(state_->hosts.size());
-  detail::host_state& made =
-      state_->hosts.emplace_back(*state_, number, std::string(name));
+  detail::host_state& made = state_->hosts.emplace_back(*state_, number, std::string(name));
   for (const std::string_view each : addresses) made.handle.add_address(each);
   return made.handle;
 }
@@ -281,7 +279,7 @@ void world::run_for(std::chrono::nanoseconds duration) {
   state_->look_at_all();
   do {
     if (time.error) std::rethrow_exception(std::exchange(time.error, nullptr));
-  } while (time.step(until));
+  } while (time.step(until, true));
   time.skip_to(until);
 }
 

@@ -64,8 +64,7 @@ TEST(arguments, several_temporaries_of_one_call_are_each_destroyed_once) {
       co_await on.pass();
       co_return first.text() + second.text() + third->text();
     };
-    EXPECT_EQ(co_await join(at, counted("a"), counted("b"), std::make_unique<counted>("c")),
-              "abc");
+    EXPECT_EQ(co_await join(at, counted("a"), counted("b"), std::make_unique<counted>("c")), "abc");
   });
 }
 
@@ -73,9 +72,9 @@ TEST(arguments, an_await_may_stand_in_an_argument) {
   survives([](gate& at) -> task<> {
     EXPECT_EQ(co_await give(at, co_await give(at, counted("inner"))), "inner");
     EXPECT_EQ(co_await size_of(at, co_await give(at, co_await give(at, counted("deeper")))), 6u);
-    EXPECT_EQ(co_await size_of(at, std::string("prefix ") + (co_await give(at, counted("tail")))
-                                       .text()),
-              11u);
+    EXPECT_EQ(
+        co_await size_of(at, std::string("prefix ") + (co_await give(at, counted("tail"))).text()),
+        11u);
   });
 }
 

@@ -272,9 +272,7 @@ task<int> sum_to(gate& at, int count, counted argument) {
 }
 
 TEST(control_flow, recursion_holds_each_level_until_its_end) {
-  survives([](gate& at) -> task<> {
-    EXPECT_EQ(co_await sum_to(at, 20, counted("deep")), 210);
-  });
+  survives([](gate& at) -> task<> { EXPECT_EQ(co_await sum_to(at, 20, counted("deep")), 210); });
 }
 
 TEST(control_flow, each_branch_of_a_switch_on_a_named_value_may_await) {

@@ -236,12 +236,14 @@ TEST(nurseries, a_started_lambda_keeps_what_it_captures_until_its_end) {
         co_await at.pass();
         text += own.text() + more;
       });
-      tasks.start([&](std::unique_ptr<counted> given, counted&& by_rvalue,
-                      const counted& by_reference) -> task<> {
-        co_await at.pass();
-        EXPECT_EQ(*given, "given");
-        EXPECT_EQ(by_rvalue.text() + by_reference.text(), "rr");
-      }, std::make_unique<counted>("given"), counted("r"), counted("r"));
+      tasks.start(
+          [&](std::unique_ptr<counted> given, counted&& by_rvalue,
+              const counted& by_reference) -> task<> {
+            co_await at.pass();
+            EXPECT_EQ(*given, "given");
+            EXPECT_EQ(by_rvalue.text() + by_reference.text(), "rr");
+          },
+          std::make_unique<counted>("given"), counted("r"), counted("r"));
       auto named = [&at, own = std::make_unique<counted>("moved")]() -> task<> {
         co_await at.pass();
         EXPECT_EQ(*own, "moved");
@@ -293,10 +295,12 @@ TEST(nurseries, the_first_error_ends_the_others_and_is_rethrown) {
     try {
       co_await rill::with_nursery([&](nursery& tasks) -> task<> {
         tasks.start([&never, own = counted("waits")]() -> task<> { co_await never.wait(); });
-        tasks.start([](gate& on, counted what) -> task<> {
-          co_await on.pass();
-          throw std::logic_error(what.text());
-        }, std::ref(at), counted("failed"));
+        tasks.start(
+            [](gate& on, counted what) -> task<> {
+              co_await on.pass();
+              throw std::logic_error(what.text());
+            },
+            std::ref(at), counted("failed"));
         const counted local("local");
         co_await never.wait();
       });
@@ -334,10 +338,12 @@ TEST(nurseries, a_nursery_in_a_loop_is_made_anew_each_time) {
     for (int round = 0; round < 2; ++round) {
       co_await rill::with_nursery([&](nursery& tasks) -> task<> {
         for (int i = 0; i < 2; ++i) {
-          tasks.start([&at, &count, i](counted each) -> task<> {
-            co_await at.pass();
-            if (each == std::to_string(i)) ++count;
-          }, counted(std::to_string(i)));
+          tasks.start(
+              [&at, &count, i](counted each) -> task<> {
+                co_await at.pass();
+                if (each == std::to_string(i)) ++count;
+              },
+              counted(std::to_string(i)));
         }
         co_return;
       });

@@ -12,13 +12,12 @@
 
 #include <gtest/gtest.h>
 
+#include "idioms/support.h"
 #include <rill/net/address.h>
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
 #include <rill/net/tcp.h>
 #include <rill/runtime/operation.h>
-
-#include "idioms/support.h"
 
 namespace idioms {
 namespace {
@@ -113,10 +112,12 @@ TEST(sockets, leases_are_echoed_in_a_while) {
   connected([](tcp_stream& near, tcp_stream& far) -> task<> {
     std::string got;
     co_await rill::with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([](tcp_stream& peer) -> task<> {
-        while (rill::lease bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
-        co_await peer.shutdown_write();
-      }, std::ref(far));
+      tasks.start(
+          [](tcp_stream& peer) -> task<> {
+            while (rill::lease bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+            co_await peer.shutdown_write();
+          },
+          std::ref(far));
       for (int i = 0; i < 3; ++i) {
         co_await near.write_all(long_text(std::to_string(i)));
         got += (co_await near.read_lease()).text();
@@ -168,8 +169,8 @@ TEST(sockets, as_result_and_with_timeout_may_stand_in_either_order) {
       ADD_FAILURE();
     }
     // The nearest of nested deadlines wins.
-    const auto nearest = co_await rill::as_result(
-        rill::with_timeout(1h, rill::with_timeout(1ms, far.read(buffer))));
+    const auto nearest =
+        co_await rill::as_result(rill::with_timeout(1h, rill::with_timeout(1ms, far.read(buffer))));
     EXPECT_TRUE(!nearest && nearest.error().is_timeout());
     co_await rill::with_timeout(1h, near.write_all(std::string(64, 'x')));
     const auto written =

@@ -9,12 +9,11 @@
 
 #include <gtest/gtest.h>
 
+#include "idioms/support.h"
 #include <rill/runtime/channel.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/operation.h>
 #include <rill/runtime/semaphore.h>
-
-#include "idioms/support.h"
 
 namespace idioms {
 namespace {
@@ -89,9 +88,8 @@ TEST(channels, a_send_that_waits_can_be_given_up) {
     static_cast<void>(co_await nobody.send(counted(long_text())));
   });
   rill::channel<std::string> texts(0);
-  can_be_given_up([&]() -> task<> {
-    static_cast<void>(co_await texts.send(std::string(64, 'x')));
-  });
+  can_be_given_up(
+      [&]() -> task<> { static_cast<void>(co_await texts.send(std::string(64, 'x'))); });
   rill::channel<std::pair<counted, std::unique_ptr<counted>>> pairs(0);
   can_be_given_up([&]() -> task<> {
     static_cast<void>(
@@ -248,11 +246,13 @@ TEST(deadlines, a_shielded_task_ends_with_its_temporaries_and_then_the_cancellat
 TEST(deadlines, a_lambda_may_be_called_inside_one) {
   survives([](gate& at) -> task<> {
     counted mine("mine");
-    EXPECT_EQ(co_await rill::with_timeout(1h, [&]() -> task<std::size_t> {
-      const counted local("local");
-      co_await at.pass();
-      co_return mine.size() + local.size();
-    }()), 9u);
+    EXPECT_EQ(co_await rill::with_timeout(1h,
+                                          [&]() -> task<std::size_t> {
+                                            const counted local("local");
+                                            co_await at.pass();
+                                            co_return mine.size() + local.size();
+                                          }()),
+              9u);
   });
 }
 
@@ -264,22 +264,25 @@ TEST(deadlines, a_nursery_may_have_one) {
       co_await at.pass();
     };
     co_await rill::with_timeout(1h, rill::with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&](counted with) -> task<> {
-        co_await at.pass();
-        text = with.text();
-      }, counted("started"));
-      co_await at.pass();
-    }));
+                                  tasks.start(
+                                      [&](counted with) -> task<> {
+                                        co_await at.pass();
+                                        text = with.text();
+                                      },
+                                      counted("started"));
+                                  co_await at.pass();
+                                }));
     co_await rill::with_timeout(1h, rill::with_nursery(named));
     EXPECT_EQ(text, "started");
   });
   rill::event never;
   can_be_given_up([&]() -> task<> {
-    co_await rill::with_timeout(1h, rill::with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&never, own = counted("own")]() -> task<> { co_await never.wait(); });
-      const counted local("local");
-      co_await never.wait();
-    }));
+    co_await rill::with_timeout(
+        1h, rill::with_nursery([&](nursery& tasks) -> task<> {
+          tasks.start([&never, own = counted("own")]() -> task<> { co_await never.wait(); });
+          const counted local("local");
+          co_await never.wait();
+        }));
   });
 }
 
@@ -296,7 +299,7 @@ TEST(deadlines, an_event_a_channel_and_a_lock_may_have_one) {
         if (form == 0) co_await rill::with_timeout(1us, never.wait());
         if (form == 1) co_await rill::with_timeout(1us, nobody.send(counted(long_text())));
         if (form == 2) co_await rill::with_timeout(1us, nobody.receive());
-        if (form == 3) co_await rill::with_timeout(1us, held.lock());
+        if (form == 3) static_cast<void>(co_await rill::with_timeout(1us, held.lock()));
         ADD_FAILURE();
       } catch (const rill::timeout_error&) {
         ++passed_count;

@@ -253,9 +253,34 @@ TEST(serve, does_not_wait_for_the_drain_time_when_somebody_is_in_a_hurry) {
   });
 }
 
+/// Leaves this process room for so many descriptors more, for as long as it lives.
+class few_descriptors {
+ public:
+  explicit few_descriptors(int left) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    // Fills the gaps below, so that only the numbers just freed are left.
+    for (int i = 0; i < 64; ++i) fill_.push_back(::dup(0));
+    rlimit now = before_;
+    now.rlim_cur = static_cast<rlim_t>(fill_.back()) + 1;
+    for (int i = 0; i < left; ++i) {
+      ::close(fill_.back());
+      fill_.pop_back();
+    }
+    ::setrlimit(RLIMIT_NOFILE, &now);
+  }
+  few_descriptors(const few_descriptors&) = delete;
+  few_descriptors& operator=(const few_descriptors&) = delete;
+  ~few_descriptors() {
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+    for (const int each : fill_) ::close(each);
+  }
+
+ private:
+  rlimit before_{};
+  std::vector<int> fill_;
+};
+
 TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   serve_statistics counts;
   serve_limits limits;
   limits.statistics = &counts;
@@ -263,11 +288,7 @@ TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
   with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
     // Two whole connections and one client fit. The server accepts nothing before this: the limit
     // that counts is the one at the time when a multishot accept is armed.
-    const int next = ::dup(0);
-    ::close(next);
-    rlimit spent = before;
-    spent.rlim_cur = static_cast<rlim_t>(next) + 5;
-    ::setrlimit(RLIMIT_NOFILE, &spent);
+    const few_descriptors five(5);
     tcp_stream first = co_await tcp_stream::connect(local);
     EXPECT_EQ(co_await exchange(first, "a"), "a");
     tcp_stream second = co_await tcp_stream::connect(local);
@@ -282,7 +303,6 @@ TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
     std::string reply(1, '\0');
     EXPECT_TRUE(co_await third.read_exactly(reply));
     EXPECT_EQ(reply, "c");
-    ::setrlimit(RLIMIT_NOFILE, &before);
   });
 }
 

@@ -10,8 +10,9 @@
 #include <rill/net/unix.h>
 #include <rill/runtime/sim/world.h>
 
+// The makers are not in an unnamed namespace: the simulator keeps their bodies in coroutine frames,
+// and g++ warns of frames with members that have no linkage.
 namespace rill::test {
-namespace {
 
 /// Runs a task over io_uring.
 struct on_uring {
@@ -73,5 +74,4 @@ INSTANTIATE_TYPED_TEST_SUITE_P(unix_socket, stream_contract, unix_maker);
 INSTANTIATE_TYPED_TEST_SUITE_P(memory, stream_contract, memory_maker);
 INSTANTIATE_TYPED_TEST_SUITE_P(narrow_memory, stream_contract, narrow_memory_maker);
 
-}  // namespace
 }  // namespace rill::test

@@ -87,7 +87,9 @@ TEST(udp, refuses_what_is_larger_than_a_datagram) {
     const std::string too_large(udp_socket::payload_size_max + 1, 'x');
     const auto sent = co_await as_result(client.send_to(too_large, server.local()));
     EXPECT_FALSE(sent.has_value());
-    if (!sent) EXPECT_EQ(sent.error(), std::errc::message_size);
+    if (!sent) {
+      EXPECT_EQ(sent.error(), std::errc::message_size);
+    }
   });
 }
 
@@ -117,7 +119,9 @@ TEST(udp, reports_port_unreachable_once_on_a_connected_socket) {
     co_await client.send("anyone?");
     const auto refused = co_await as_result(client.receive());
     EXPECT_FALSE(refused.has_value());
-    if (!refused) EXPECT_EQ(refused.error(), std::errc::connection_refused);
+    if (!refused) {
+      EXPECT_EQ(refused.error(), std::errc::connection_refused);
+    }
     // The socket is still good: now somebody is there.
     udp_socket server = udp_socket::bind(nobody);
     co_await client.send("again");
@@ -135,7 +139,9 @@ TEST(udp, loses_nothing_when_a_receive_times_out_or_is_cancelled) {
     udp_socket client = udp_socket::bind(any_port);
     const auto early = co_await as_result(with_timeout(5ms, server.receive()));
     EXPECT_FALSE(early.has_value());
-    if (!early) EXPECT_TRUE(early.error().is_timeout());
+    if (!early) {
+      EXPECT_TRUE(early.error().is_timeout());
+    }
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([](udp_socket& socket) -> task<> { co_await socket.receive(); },
                   std::ref(server));

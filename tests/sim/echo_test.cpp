@@ -1,6 +1,4 @@
 // Echo under the simulator: the code of production on simulated hosts.
-#include <rill/runtime/sim/world.h>
-
 #include <chrono>
 #include <numeric>
 #include <string>
@@ -8,10 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/echo.h"
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "sim/echo.h"
 
 namespace rill {
 namespace {
@@ -33,7 +31,8 @@ TEST(sim_echo, ipv6_and_loopback_work_too) {
   server.run(test::tcp_echo_service, std::string("127.0.0.1:7777"));
   auto& client = world.add_host("client", "fd00::2");
   auto& far = client.run(test::tcp_echo_client, std::string("[fd00::1]:8888"), std::string("6"), 3);
-  auto& near = server.run(test::tcp_echo_client, std::string("127.0.0.1:7777"), std::string("l"), 3);
+  auto& near =
+      server.run(test::tcp_echo_client, std::string("127.0.0.1:7777"), std::string("l"), 3);
   world.run(far);
   world.run(near);
   // Loopback belongs to each host: nobody listens on the client's.
@@ -91,7 +90,7 @@ task<> udp_client(std::string where, int times, int& answered) {
     co_await socket.send(const_buffer(text));
     for (;;) {
       auto got = co_await as_result(with_timeout(50ms, socket.recv_from(mutable_buffer(buffer))));
-      if (!got) break;  // lost on one of the two ways
+      if (!got) break;                                              // lost on one of the two ways
       if (std::string_view(buffer, got->size()) != text) continue;  // late, or twice
       ++answered;
       break;

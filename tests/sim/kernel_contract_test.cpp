@@ -1,6 +1,7 @@
 // What operations answer, on Linux and in the simulator alike: every test here runs on both, so a
 // difference between them fails one of the two.
-#include <rill/runtime/sim/kernel.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 
 #include <cerrno>
 #include <csignal>
@@ -8,12 +9,10 @@
 #include <string>
 #include <vector>
 
-#include <netinet/tcp.h>
-#include <poll.h>
-
 #include <gtest/gtest.h>
 
 #include "sim/machine.h"
+#include <rill/runtime/sim/kernel.h>
 
 namespace {
 
@@ -38,7 +37,7 @@ class kernel_contract : public testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(kernels, kernel_contract, testing::Values("uring", "sim"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& chosen) { return chosen.param; });
 
 constexpr unsigned more = IORING_CQE_F_MORE;
 constexpr unsigned with_buffer = IORING_CQE_F_BUFFER;
@@ -217,8 +216,8 @@ TEST_P(kernel_contract, a_reset_follows_the_bytes_that_came_before_it) {
   on().give_buffers(2);
   on().start_multishot(ends.far_end, 3);
   const linger at_once{1, 0};
-  EXPECT_EQ(on().calls().set_option(ends.near_end, SOL_SOCKET, SO_LINGER, &at_once,
-                                    sizeof(at_once)), 0);
+  EXPECT_EQ(
+      on().calls().set_option(ends.near_end, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
   EXPECT_EQ(on().send(ends.near_end, "zz"), 2);
   EXPECT_EQ(on().result(), 2);
   EXPECT_EQ(on().close(ends.near_end), 0);

@@ -2,6 +2,10 @@
 // simulator, so that what the simulator answers is compared with what Linux answers.
 #pragma once
 
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -9,10 +13,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <netinet/in.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 
 #include <gtest/gtest.h>
 
@@ -48,8 +48,8 @@ class machine {
     }
     ring_ = &kernel_->open(sizes);
     kernel_->start();
-    buffer_ring_ = static_cast<io_uring_buf_ring*>(::mmap(
-        nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    buffer_ring_ = static_cast<io_uring_buf_ring*>(
+        ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     ::io_uring_buf_ring_init(buffer_ring_);
     EXPECT_EQ(kernel_->register_buffer_ring(buffer_ring_, buffer_count, 0), 0);
   }
@@ -146,8 +146,7 @@ class machine {
     return made;
   }
   int connect(int descriptor, const sockaddr_in& to) {
-    ::io_uring_prep_connect(&sqe(), descriptor, reinterpret_cast<const sockaddr*>(&to),
-                            sizeof(to));
+    ::io_uring_prep_connect(&sqe(), descriptor, reinterpret_cast<const sockaddr*>(&to), sizeof(to));
     return result();
   }
   int accept(int listener_descriptor) {

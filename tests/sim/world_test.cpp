@@ -10,14 +10,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sim/echo.h"
+#include "support.h"
 #include <rill/runtime/blocking.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/signals.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
-
-#include "sim/echo.h"
-#include "support.h"
 
 namespace rill {
 namespace {
