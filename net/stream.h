@@ -118,7 +118,7 @@ task<std::string> read_all(Stream& from, std::size_t size_max) {
 /// Errors: those of both streams; nothing is shut down then.
 /// Cancellation: bytes that were being written may have been sent in part; nothing is shut down.
 /// Lifetime: both streams outlive it. Cost: one frame, no copy, no allocation.
-/// Example: examples/05_proxy.cpp.
+/// Example: examples/05_tcp_proxy.cpp.
 template <byte_stream From, byte_stream To>
 task<std::uint64_t> copy(From& from, To& to) {
   std::uint64_t size = 0;
