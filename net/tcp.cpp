@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <deque>
 
+#include <rill/runtime/file.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/uring_abi.h>
 
@@ -32,6 +33,15 @@ task<bool> stream_socket::read_exactly(mutable_buffer into) {
   }
   if (!into.empty()) socket.take_bytes(into);
   co_return true;
+}
+
+task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t offset,
+                                             std::uint64_t size) {
+  detail::socket_state& socket = *socket_;
+  const auto sent = co_await detail::send_file(socket.owner_loop(), socket.write.descriptor, source,
+                                               offset, size);
+  if (!sent) throw_error(sent.error(), socket.subject());
+  co_return *sent;
 }
 
 void stream_socket::set_send_buffer_size(int size) {

@@ -21,6 +21,8 @@
 
 namespace rill {
 
+class file;
+
 namespace detail {
 template <class Stream>
 class accept_awaiter;
@@ -76,6 +78,15 @@ class stream_socket {
   [[nodiscard]] auto write_all(std::span<const const_buffer> pieces) noexcept {
     return detail::write_vector_awaiter(*socket_, pieces);
   }
+
+  /// Sends `size` bytes of a file, from `offset` on, without a copy. Returns the number sent: less
+  /// than `size` when the file ends early, even if it is cut meanwhile; nothing is ever padded.
+  /// Nothing else may be written meanwhile; stream and file must outlive the call. Cancellation and
+  /// errors leave an unknown part sent. sendfile(2) a quarter of a MiB at a time, never waiting for
+  /// the peer, and IORING_OP_POLL_ADD when its socket is full: a slow peer holds no thread. A part
+  /// of the file that is not in the page cache makes the loop wait for the disk.
+  [[nodiscard]] task<std::uint64_t> send_file(const file& source, std::uint64_t offset,
+                                              std::uint64_t size);
 
   /// Half-close: sends FIN after what was written; reading goes on. shutdown(2), SHUT_WR.
   [[nodiscard]] auto shutdown_write() noexcept { return shutdown(1); }
