@@ -64,6 +64,21 @@ void complete_receive_stream(operation& slot, int result, unsigned flags) noexce
   socket_of(slot).receive_completed(result, flags);
 }
 
+// --- read_lease() of large messages: IORING_OP_POLL_ADD, then a place in the line of the loop's
+// buffers, then IORING_OP_RECV with MSG_DONTWAIT into the buffer used most recently ---
+// EAGAIN: the bytes were gone, or no buffer was free: polled anew. Errors as above.
+void prepare_receive_large(operation& slot, io_uring_sqe& sqe) noexcept {
+  buffer_pool& pool = slot.owner_loop().buffers();
+  const std::uint16_t id = pool.take(buffer_pool::large_group);
+  slot.argument = id;
+  if (id == buffer_pool::none) {
+    ::io_uring_prep_nop(&sqe);
+    return;
+  }
+  ::io_uring_prep_recv(&sqe, slot.descriptor, pool.address(buffer_pool::large_group, id),
+                       pool.buffer_size(buffer_pool::large_group), MSG_DONTWAIT);
+}
+
 // --- read(buffer): IORING_OP_RECV; Linux 5.6 ---
 // 0: the peer has finished. Errors are the caller's: ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...
 void prepare_receive(operation& slot, io_uring_sqe& sqe) noexcept {
@@ -175,6 +190,23 @@ const operation_type socket_state::receive_private_type{
     describe_socket,
     true,
     socket_settled};
+const operation_type socket_state::receive_ready_type{
+    "read",
+    prepare_poll,
+    [](operation& slot, int result, unsigned) noexcept { socket_of(slot).ready_completed(result); },
+    describe_socket,
+    true,
+    socket_settled};
+const operation_type socket_state::receive_large_type{
+    "read",
+    [](operation& slot, io_uring_sqe& sqe) noexcept {
+      socket_of(slot).lined_up = false;
+      prepare_receive_large(slot, sqe);
+    },
+    [](operation& slot, int result, unsigned) noexcept { socket_of(slot).large_completed(result); },
+    describe_socket,
+    true,
+    socket_settled};
 const operation_type socket_state::send_type{"write",         prepare_send, complete_send,
                                              describe_socket, false,        socket_settled};
 const operation_type socket_state::send_some_type{
@@ -215,7 +247,7 @@ void lease_awaiter::suspend(promise_base& frame) noexcept {
 }
 
 void socket_state::wait_for_stream(promise_base& frame) noexcept {
-  if (read.in_flight()) {
+  if (read.in_flight() || lined_up) {
     read.wait(frame, *read.type());
   } else if (read.wait(frame, datagrams ? receive_datagrams_type : receive_stream_type)) {
     start_streaming();
@@ -231,6 +263,11 @@ void socket_state::start_streaming() noexcept {
       start_private();
       return;
     }
+  }
+  if (group == buffer_pool::large_group && !datagrams) {
+    read.argument = POLLIN;
+    read.submit(receive_ready_type);
+    return;
   }
   read.argument = group;
   read.submit(datagrams ? receive_datagrams_type : receive_stream_type);
@@ -269,6 +306,49 @@ void socket_state::receive_completed(int result, unsigned flags) noexcept {
     }
   } else if (read.in_flight() && arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
     stop_streaming();
+  }
+}
+
+void socket_state::ready_completed(int result) noexcept {
+  if (abandoned) {
+    settled();
+  } else if (result >= 0) {
+    lined_up = true;
+    read.argument = buffer_pool::none;  // until it is prepared
+    owner_loop().buffers().line_up(read, receive_large_type);
+  } else {
+    received(result);
+  }
+}
+
+void socket_state::large_completed(int result) noexcept {
+  const auto id = static_cast<std::uint16_t>(read.argument);
+  if (id != buffer_pool::none) {
+    if (result > 0 && !abandoned) {
+      append(buffer_pool::large_group, id, static_cast<std::size_t>(result));
+    } else {
+      owner_loop().buffers().give_back(buffer_pool::large_group, id);
+    }
+  }
+  if (abandoned) {
+    settled();
+    return;
+  }
+  received(id == buffer_pool::none ? -EAGAIN : result);
+}
+
+/// The end of a single receive into a buffer of the loop: what it brought has been kept.
+void socket_state::received(int result) noexcept {
+  if (result == 0) {
+    ended = true;
+  } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+    failure = -result;
+  }
+  if (!read.has_waiter()) return;
+  if (has_arrived()) {
+    read.wake(1);
+  } else {
+    start_streaming();
   }
 }
 
@@ -439,7 +519,7 @@ void read_awaiter::suspend(promise_base& frame) noexcept {
   if (socket_->has_arrived() || into_.empty()) {
     slot.set_deadline(timer_node::never);
     frame.owner_chain->yield(frame);
-  } else if (slot.in_flight()) {  // a stream, or its private stopgap: copy from what it brings
+  } else if (slot.in_flight() || socket_->lined_up) {  // a stream: copy from what it brings
     slot.wait(frame, *slot.type());
   } else {
     slot.buffer = into_.data();
@@ -459,7 +539,7 @@ void read_vector_awaiter::suspend(promise_base& frame) {
   if (socket_->has_arrived()) {
     slot.set_deadline(timer_node::never);
     frame.owner_chain->yield(frame);
-  } else if (slot.in_flight()) {
+  } else if (slot.in_flight() || socket_->lined_up) {
     slot.wait(frame, *slot.type());
   } else {
     if (socket_->vectors == nullptr) socket_->vectors = std::make_unique<vector_storage>();
@@ -525,6 +605,7 @@ void socket_state::abandon() noexcept {
   if (observer != nullptr) *observer = nullptr;
   abandoned = true;
   drop_arrived();
+  if (std::exchange(lined_up, false)) owner_loop().buffers().leave_line(read);
   // Whoever waits for a stream's bytes leaves at once; whoever lent memory to the kernel stays
   // until the kernel has answered.
   if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {

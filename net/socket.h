@@ -59,6 +59,8 @@ class socket_state {
 
   void receive_completed(int result, unsigned flags) noexcept;
   void private_completed(int result) noexcept;
+  void ready_completed(int result) noexcept;
+  void large_completed(int result) noexcept;
   /// The oldest buffer that has arrived, as a lease. REQUIRES: there is one.
   lease pop_lease() noexcept;
   void settled() noexcept;
@@ -67,6 +69,8 @@ class socket_state {
   static const operation_type receive_type;
   static const operation_type receive_vector_type;
   static const operation_type receive_private_type;
+  static const operation_type receive_ready_type;
+  static const operation_type receive_large_type;
   static const operation_type send_type;
   static const operation_type send_some_type;
   static const operation_type send_vector_type;
@@ -98,6 +102,7 @@ class socket_state {
   bool finish_before_close = false;
   bool ended = false;            ///< the peer has finished sending
   bool large_messages = false;   ///< which group of buffers to receive into
+  bool lined_up = false;         ///< for a large receive: neither armed nor idle
   bool private_arrived = false;  ///< a datagram came while the pool was empty
   std::uint8_t full_count = 0;   ///< full, or small, receives in a row
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
@@ -120,6 +125,7 @@ class socket_state {
   void pop_arrived() noexcept;
   void adapt_buffer_size(unsigned group, std::size_t size) noexcept;
   void start_private() noexcept;
+  void received(int result) noexcept;
   void drop_arrived() noexcept;
   void close_if_settled() noexcept;
   void closed() noexcept;

@@ -7,6 +7,7 @@
 
 #include <rill/runtime/error.h>
 #include <rill/runtime/kernel.h>
+#include <rill/runtime/operation.h>
 #include <rill/runtime/uring_abi.h>
 
 namespace rill {
@@ -101,6 +102,33 @@ void buffer_pool::refill(buffer_group& each) noexcept {
     ++each.lent_to_kernel;
   }
   if (added != 0) ::io_uring_buf_ring_advance(each.ring, added);
+}
+
+std::uint16_t buffer_pool::take(unsigned index) noexcept {
+  buffer_group& each = groups_[index];
+  if (!each.reserve.empty()) {
+    const std::uint16_t id = each.reserve.back();
+    each.reserve.pop_back();
+    return id;
+  }
+  if (each.refused || each.fresh == each.options.buffer_max) return none;
+  return static_cast<std::uint16_t>(each.fresh++);
+}
+
+void buffer_pool::line_up(detail::operation& receive, const detail::operation_type& type) {
+  line_.push_back({&receive, &type});
+}
+
+void buffer_pool::leave_line(const detail::operation& receive) noexcept {
+  std::erase_if(line_, [&](const lined_up& each) { return each.receive == &receive; });
+}
+
+void buffer_pool::start_line() {
+  for (unsigned i = 0; i < large_receives_per_turn && !line_.empty(); ++i) {
+    const lined_up first = line_.front();
+    line_.pop_front();
+    first.receive->submit(*first.type);
+  }
 }
 
 void buffer_pool::starved(unsigned index) noexcept {

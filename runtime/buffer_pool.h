@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,11 @@ namespace rill {
 
 class kernel;
 class buffer_pool;
+
+namespace detail {
+class operation;
+struct operation_type;
+}  // namespace detail
 
 /// Buffers of one size. Memory is reserved as addresses and used only as it is touched.
 struct buffer_group_options {
@@ -139,6 +145,22 @@ class buffer_pool {
     groups_[group].reserve.push_back(id);
   }
 
+  /// A buffer for one receive, the most recently used first; `none` when all are in use.
+  static constexpr std::uint16_t none = UINT16_MAX;
+  std::uint16_t take(unsigned group) noexcept;
+
+  /// Large receives go through a line, a few a turn, so that what one turn receives is still in
+  /// the cache when it is sent: 36 messages of 64 KiB in one turn are more than it holds.
+  static constexpr unsigned large_receives_per_turn = 8;
+  void line_up(detail::operation& receive, const detail::operation_type& type);
+  void leave_line(const detail::operation& receive) noexcept;
+  bool has_line() const noexcept { return !line_.empty(); }
+  /// Submits the first few of the line. Once a turn.
+  void start_lined_up() {
+    if (!line_.empty()) [[unlikely]]
+      start_line();
+  }
+
   /// The list of buffers waiting in a socket is linked through here.
   struct waiting_buffer {
     std::uint32_t size;
@@ -164,11 +186,18 @@ class buffer_pool {
     bool refused = false;  // the kernel did not register it: private buffers only
   };
 
+  struct lined_up {
+    detail::operation* receive;
+    const detail::operation_type* type;
+  };
+
   void refill(buffer_group& each) noexcept;
+  void start_line();
   void set_up(unsigned index) noexcept;
 
   kernel* kernel_;
   buffer_group groups_[group_count];
+  std::deque<lined_up> line_;
   std::uint64_t starved_count_ = 0;
   std::uint64_t private_count_ = 0;
 };

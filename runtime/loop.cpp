@@ -161,6 +161,7 @@ bool loop::turn() {
 
 void loop::publish_and_enter() {
   buffers_.refill();
+  buffers_.start_lined_up();
   if (!wake_armed_) [[unlikely]]
     arm_wake();
   io_uring_sq& sq = ring_->sq;
@@ -341,20 +342,9 @@ void loop::push(detail::message& message) noexcept {
   while (!mailbox_.compare_exchange_weak(message.next, &message)) {
   }
   if (!sleeping_.load() || !sleeping_.exchange(false)) return;
-  // From another loop the wake travels with that loop's next batch, without a system call.
-  loop* const sender = current_loop;
-  const int target = kernel_->ring_descriptor();
-  io_uring_sqe* sqe = nullptr;
-  if (sender != nullptr && sender != this && target >= 0 &&
-      sender->kernel_->ring_descriptor() >= 0) {
-    sqe = sender->next_sqe();
-  }
-  if (sqe == nullptr) {
-    kernel_->wake();
-    return;
-  }
-  ::io_uring_prep_msg_ring(sqe, target, 0, wake_tag, 0);
-  sqe->user_data = ignore_tag;
+  // At once, and not as a MSG_RING of the sender, which would leave only with the sender's next
+  // turn: a sender that then joins the receiver's thread would wait for ever.
+  kernel_->wake();
 }
 
 void loop::take_messages() noexcept {

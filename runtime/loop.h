@@ -107,7 +107,9 @@ class loop : public detail::scheduler {
   /// After main_ended(): rethrows what a task given to start() threw.
   void finish();
   /// Something is ready now, without any event from below.
-  bool is_runnable() const noexcept { return ready_count != 0 || message_waiting(); }
+  bool is_runnable() const noexcept {
+    return ready_count != 0 || message_waiting() || buffers_.has_line();
+  }
   std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
 
   /// Cancels the outermost task. On the loop's own thread; elsewhere: stop().
