@@ -256,7 +256,7 @@ task<T> to_task(task<T>&& inner) noexcept {
 }
 template <awaiter Awaiter>
 auto to_task(Awaiter&& inner) {
-  return as_task(std::move(inner));
+  return as_task(std::forward<Awaiter>(inner));
 }
 
 template <class... Results>

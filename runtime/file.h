@@ -131,10 +131,12 @@ class stat_awaiter final : public file_awaiter {
 class open_awaiter final : public file_awaiter {
  public:
   open_awaiter(file_state& made, open_mode mode, unsigned permissions);
+  // NOLINTBEGIN(bugprone-use-after-move): only the base part has been moved
   open_awaiter(open_awaiter&& other) noexcept
       : file_awaiter(std::move(other)), refused_(other.refused_) {
     other.state_ = nullptr;
   }
+  // NOLINTEND(bugprone-use-after-move)
   ~open_awaiter() {
     if (state_ != nullptr) release(state_);
   }

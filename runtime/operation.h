@@ -166,7 +166,7 @@ class result_awaiter {
 template <operation_awaiter Awaiter>
 [[nodiscard]] auto as_result(Awaiter&& awaited) noexcept {
   static_assert(!std::is_lvalue_reference_v<Awaiter>, "give the operation itself");
-  return detail::result_awaiter<Awaiter>(std::move(awaited));
+  return detail::result_awaiter<Awaiter>(std::forward<Awaiter>(awaited));
 }
 
 }  // namespace rill

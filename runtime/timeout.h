@@ -171,9 +171,10 @@ template <awaiter Awaiter>
 [[nodiscard]] auto with_timeout(std::chrono::nanoseconds duration, Awaiter&& inner) {
   static_assert(!std::is_lvalue_reference_v<Awaiter>, "give the operation itself");
   if constexpr (operation_awaiter<Awaiter>) {
-    return detail::timeout_operation_awaiter<Awaiter>(std::move(inner), duration.count(), true);
+    return detail::timeout_operation_awaiter<Awaiter>(std::forward<Awaiter>(inner),
+                                                      duration.count(), true);
   } else {
-    return with_timeout(duration, detail::as_task(std::move(inner)));
+    return with_timeout(duration, detail::as_task(std::forward<Awaiter>(inner)));
   }
 }
 
@@ -187,10 +188,10 @@ template <awaiter Awaiter>
 [[nodiscard]] auto with_deadline(loop_clock::time_point deadline, Awaiter&& inner) {
   static_assert(!std::is_lvalue_reference_v<Awaiter>, "give the operation itself");
   if constexpr (operation_awaiter<Awaiter>) {
-    return detail::timeout_operation_awaiter<Awaiter>(std::move(inner),
+    return detail::timeout_operation_awaiter<Awaiter>(std::forward<Awaiter>(inner),
                                                       deadline.time_since_epoch().count(), false);
   } else {
-    return with_deadline(deadline, detail::as_task(std::move(inner)));
+    return with_deadline(deadline, detail::as_task(std::forward<Awaiter>(inner)));
   }
 }
 
