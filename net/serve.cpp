@@ -136,7 +136,7 @@ void server_base::child_done(chain& child, bool completed) noexcept {
 void server_base::connection_done(connection& ended, bool completed) noexcept {
   if (completed && static_cast<task_promise<void>*>(ended.root())->has_exception()) {
     ++counts_->failed_count;
-    report(ended);
+    report(&ended, static_cast<task_promise<void>*>(ended.root())->exception());
   }
   --counts_->active_count;
   if (limits_.shared_count != nullptr) --*limits_.shared_count;
@@ -145,20 +145,27 @@ void server_base::connection_done(connection& ended, bool completed) noexcept {
   changed_.set();
 }
 
-void server_base::report(connection& ended) noexcept {
-  const std::exception_ptr error = static_cast<task_promise<void>*>(ended.root())->exception();
+void server_base::never_started(const connection* made, std::exception_ptr error) noexcept {
+  ++counts_->accepted_count;
+  ++counts_->failed_count;
+  report(made, error);
+}
+
+void server_base::report(const connection* ended, const std::exception_ptr& error) noexcept {
+  const endpoint peer = ended != nullptr && ended->has_peer ? endpoint(ended->peer) : endpoint();
   if (limits_.on_error != nullptr) {
-    limits_.on_error(ended.peer, error);
+    limits_.on_error(peer, error);
     return;
   }
+  const std::string name = peer.is_ip() ? peer.to_string() : "an unnamed peer";
   try {
     std::rethrow_exception(error);
   } catch (const io_error&) {
     // The peer is gone, or was too slow: everyday life.
   } catch (const std::exception& other) {
-    std::fprintf(stderr, "connection of %s: %s\n", ended.peer.to_string().c_str(), other.what());
+    std::fprintf(stderr, "connection of %s: %s\n", name.c_str(), other.what());
   } catch (...) {
-    std::fprintf(stderr, "connection of %s: unknown exception\n", ended.peer.to_string().c_str());
+    std::fprintf(stderr, "connection of %s: unknown exception\n", name.c_str());
   }
 }
 

@@ -93,6 +93,7 @@ class server_base : public scope {
     ip_endpoint peer;
     socket_state* watched = nullptr;  // nullptr once the handler has let the stream go
     bool told = false;                // that reading ends
+    bool has_peer = false;            // of a Unix socket there is none
   };
 
   explicit server_base(const serve_limits& limits) noexcept;
@@ -111,6 +112,8 @@ class server_base : public scope {
     return limits_.shared_count != nullptr ? limits_.short_pause : std::chrono::hours(1);
   }
   void started(connection& made, task<void> root) noexcept;
+  /// `made` is nullptr when there was no memory for it.
+  void never_started(const connection* made, std::exception_ptr error) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
   task<void> wait_for_change(std::chrono::nanoseconds limit);
   /// The second half of the drain: tell the connections, wait, cut.
@@ -126,7 +129,7 @@ class server_base : public scope {
  private:
   task<void> end_reading();
   task<void> all_ended();
-  void report(connection& ended) noexcept;
+  void report(const connection* ended, const std::exception_ptr& error) noexcept;
   void connection_done(connection& ended, bool completed) noexcept;
 
   serve_statistics own_counts_;
@@ -159,7 +162,14 @@ class serve_awaiter final : public server_base {
 
   struct connection_of final : connection {
     connection_of(serve_awaiter& server, scheduler& on, stream_type&& accepted) noexcept
-        : connection(server, on), stream(std::move(accepted)) {}
+        : connection(server, on), stream(std::move(accepted)) {
+      if constexpr (requires { stream.state().observer; }) {
+        this->watched = &stream.state();
+        this->watched->observer = &this->watched;
+        this->peer = this->watched->peer;
+        this->has_peer = this->watched->has_ip_peer;
+      }
+    }
     stream_type stream;  // until the handler takes it, or for as long as it borrows it
   };
 
@@ -202,16 +212,17 @@ class serve_awaiter final : public server_base {
   }
 
   void start(stream_type&& stream) {
-    auto* made = new connection_of(*this, accept_on(), std::move(stream));
-    if constexpr (requires { made->stream.state().observer; }) {
-      made->watched = &made->stream.state();
-      made->watched->observer = &made->watched;
-      made->peer = made->watched->peer;
-    }
-    if constexpr (takes_drain_signal) {
-      started(*made, std::invoke(handler_, std::move(made->stream), drain_));
-    } else {
-      started(*made, std::invoke(handler_, std::move(made->stream)));
+    connection_of* made = nullptr;
+    try {
+      made = new connection_of(*this, accept_on(), std::move(stream));
+      if constexpr (takes_drain_signal) {
+        started(*made, std::invoke(handler_, std::move(made->stream), drain_));
+      } else {
+        started(*made, std::invoke(handler_, std::move(made->stream)));
+      }
+    } catch (...) {  // no memory, or a handler that throws before its coroutine exists
+      never_started(made, std::current_exception());
+      delete made;
     }
   }
 

@@ -51,6 +51,17 @@ void completed_once(operation& slot, int result, unsigned) noexcept {
   if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 
+/// What ends a receive without saying anything about the stream.
+bool is_passing(int result) noexcept {
+  return result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+}
+
+/// As above; an error lasts, where the kernel would tell it once and then an end of the stream.
+void completed_read(operation& slot, int result, unsigned flags) noexcept {
+  if (result < 0 && !is_passing(result)) socket_of(slot).failure = -result;
+  completed_once(slot, result, flags);
+}
+
 // --- read_lease(): IORING_OP_RECV, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT; Linux 6.0 ---
 // Stays armed until the stream ends. 0: the peer has finished. ENOBUFS: the buffer ring was empty,
 // armed anew. ECANCELED: paused or closing. EINTR, EAGAIN: armed anew. Others end the stream.
@@ -183,10 +194,10 @@ void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop()
 
 const operation_type socket_state::receive_stream_type{
     "read", prepare_receive_stream, complete_receive_stream, describe_socket, true, socket_settled};
-const operation_type socket_state::receive_type{"read",          prepare_receive, completed_once,
+const operation_type socket_state::receive_type{"read",          prepare_receive, completed_read,
                                                 describe_socket, false,           socket_settled};
 const operation_type socket_state::receive_vector_type{
-    "read", prepare_receive_vector, completed_once, describe_socket, false, socket_settled};
+    "read", prepare_receive_vector, completed_read, describe_socket, false, socket_settled};
 const operation_type socket_state::receive_private_type{
     "read",
     prepare_receive,
@@ -262,21 +273,22 @@ void socket_state::wait_for_stream(promise_base& frame) noexcept {
 
 void socket_state::start_streaming() noexcept {
   buffer_pool& pool = owner_loop().buffers();
-  unsigned group = large_messages ? buffer_pool::large_group : buffer_pool::small_group;
-  if (!pool.available(group)) {
-    group ^= 1U;
-    if (datagrams || !pool.available(group)) {  // a small buffer would truncate a datagram
+  if (datagrams) {  // a small buffer would truncate one
+    if (pool.available(buffer_pool::large_group)) {
+      read.argument = buffer_pool::large_group;
+      read.submit(receive_datagrams_type);
+    } else {
       start_private();
-      return;
     }
-  }
-  if (group == buffer_pool::large_group && !datagrams) {
+  } else if (large_messages && pool.can_take(buffer_pool::large_group)) {
     read.argument = POLLIN;
     read.submit(receive_ready_type);
-    return;
+  } else if (pool.available(buffer_pool::small_group)) {
+    read.argument = buffer_pool::small_group;
+    read.submit(receive_stream_type);
+  } else {
+    start_private();
   }
-  read.argument = group;
-  read.submit(datagrams ? receive_datagrams_type : receive_stream_type);
 }
 
 void socket_state::stop_streaming() noexcept { read.request_cancel(); }
@@ -297,20 +309,12 @@ void socket_state::receive_completed(int result, unsigned flags) noexcept {
     settled();
     return;
   }
-  if (result == 0) {
-    ended = true;
-  } else if (result == -ENOBUFS) {
+  if (result == -ENOBUFS) {
     owner_loop().buffers().starved(group);
-  } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
-    failure = -result;
+    result = -EAGAIN;
   }
-  if (read.has_waiter()) {
-    if (has_arrived()) {
-      read.wake(1);
-    } else if (!read.in_flight()) {
-      start_streaming();
-    }
-  } else if (read.in_flight() && arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
+  received(result);
+  if (read.in_flight() && arrived_count > (datagrams ? datagram_arrived_max : arrived_max)) {
     stop_streaming();
   }
 }
@@ -343,17 +347,17 @@ void socket_state::large_completed(int result) noexcept {
   received(id == buffer_pool::none ? -EAGAIN : result);
 }
 
-/// The end of a single receive into a buffer of the loop: what it brought has been kept.
+/// What a receive brought has been kept: its end, or its failure, and whoever waits.
 void socket_state::received(int result) noexcept {
   if (result == 0) {
     ended = true;
-  } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+  } else if (result < 0 && !is_passing(result)) {
     failure = -result;
   }
   if (!read.has_waiter()) return;
   if (has_arrived()) {
     read.wake(1);
-  } else {
+  } else if (!read.in_flight()) {
     start_streaming();
   }
 }
@@ -415,22 +419,12 @@ void socket_state::private_completed(int result) noexcept {
   }
   if (result > 0) {
     try {
-      if (unread == nullptr) unread = std::make_unique<std::vector<std::byte>>();
-      unread->insert(unread->end(), bytes.get(), bytes.get() + result);
+      keep_unread({bytes.get(), static_cast<std::size_t>(result)});
     } catch (const std::bad_alloc&) {
-      failure = ENOMEM;  // the bytes are lost, so the stream is
+      result = -ENOMEM;  // the bytes are lost, so the stream is
     }
-  } else if (result == 0) {
-    ended = true;
-  } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
-    failure = -result;
   }
-  if (!read.has_waiter()) return;
-  if (has_arrived()) {
-    read.wake(1);
-  } else {
-    start_streaming();
-  }
+  received(result);
 }
 
 void socket_state::pop_arrived() noexcept {
@@ -454,7 +448,7 @@ lease socket_state::pop_lease() noexcept {
 rill::result<lease> socket_state::take_lease() {
   buffer_pool& pool = owner_loop().buffers();
   if (unread != nullptr) {
-    const std::size_t size = unread->size();
+    const std::size_t size = unread_size();
     std::byte* memory = pool.allocate_private(size);
     std::memcpy(memory, unread->data(), size);
     unread.reset();
@@ -474,11 +468,8 @@ rill::result<std::size_t> socket_state::take_bytes(std::span<std::byte> into) {
   if (unread != nullptr) {
     taken = std::min(into.size(), unread->size());
     std::memcpy(into.data(), unread->data(), taken);
-    if (taken == unread->size()) {
-      unread.reset();
-    } else {
-      unread->erase(unread->begin(), unread->begin() + static_cast<std::ptrdiff_t>(taken));
-    }
+    unread->begin += taken;
+    if (unread->size() == 0) unread.reset();
   }
   while (taken < into.size() && arrived_first != none) {
     const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
@@ -503,14 +494,24 @@ std::size_t socket_state::unread_size() const noexcept {
   return unread == nullptr ? 0 : unread->size();
 }
 
+void socket_state::keep_unread(std::span<const std::byte> bytes) {
+  if (unread == nullptr) unread = std::make_unique<unread_bytes>();
+  std::vector<std::byte>& all = unread->all;
+  // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
+  if (unread->begin > unread->size()) {
+    all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(unread->begin));
+    unread->begin = 0;
+  }
+  all.insert(all.end(), bytes.begin(), bytes.end());
+}
+
 bool socket_state::gather(std::size_t size) {
   buffer_pool& pool = owner_loop().buffers();
   while (arrived_first != none && unread_size() < size) {
     const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
     const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    if (unread == nullptr) unread = std::make_unique<std::vector<std::byte>>();
     const std::byte* const bytes = pool.address(group, id);
-    unread->insert(unread->end(), bytes + arrived_offset, bytes + pool.waiting(group, id).size);
+    keep_unread({bytes + arrived_offset, pool.waiting(group, id).size - arrived_offset});
     pop_arrived();
     pool.give_back(group, id);
   }
@@ -615,6 +616,8 @@ void write_vector_awaiter::suspend(promise_base& frame) {
 void socket_state::abandon() noexcept {
   if (observer != nullptr) *observer = nullptr;
   abandoned = true;
+  // A reader that was woken for what is dropped here, and has not run yet, finds this in its place.
+  if (has_arrived() && failure == 0) failure = ECANCELED;
   drop_arrived();
   if (std::exchange(lined_up, false)) owner_loop().buffers().leave_line(read);
   // Whoever waits for a stream's bytes leaves at once; whoever lent memory to the kernel stays
@@ -635,6 +638,7 @@ void socket_state::drop_arrived() noexcept {
     owner_loop().buffers().give_back(group, id);
   }
   unread.reset();
+  private_arrived = false;
 }
 
 void socket_state::settled() noexcept {

@@ -24,6 +24,14 @@ namespace rill::detail {
 class vector_storage;
 class datagram_storage;
 
+/// Bytes that were received and moved out of the loop's buffers.
+struct unread_bytes {
+  std::vector<std::byte> all;
+  std::size_t begin = 0;  ///< what lies before has been read
+  const std::byte* data() const noexcept { return all.data() + begin; }
+  std::size_t size() const noexcept { return all.size() - begin; }
+};
+
 /// The block. Lives from the socket's birth until its last completion, whoever lets go first.
 class socket_state {
  public:
@@ -115,7 +123,7 @@ class socket_state {
   socket_state** observer = nullptr;    ///< set to nullptr when the socket is let go
   operation* closer = nullptr;          ///< whoever waits for the end of close()
   std::byte* private_buffer = nullptr;  ///< of a receive while the pool was empty
-  std::unique_ptr<std::vector<std::byte>> unread;
+  std::unique_ptr<unread_bytes> unread;
   std::unique_ptr<vector_storage> vectors;
   std::unique_ptr<datagram_storage> datagrams;  ///< of datagram sockets only
 
@@ -127,6 +135,7 @@ class socket_state {
   void adapt_buffer_size(unsigned group, std::size_t size) noexcept;
   void start_private() noexcept;
   void received(int result) noexcept;
+  void keep_unread(std::span<const std::byte> bytes);
   void drop_arrived() noexcept;
   void close_if_settled() noexcept;
   void closed() noexcept;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -15,7 +16,7 @@
 
 namespace rill {
 
-static_assert(SHUT_RD == 0 && SHUT_WR == 1, "stream_socket names them by number");
+static_assert(SHUT_RD == 0 && SHUT_WR == 1 && POLLOUT == 4, "stream_socket names them by number");
 
 // ---------------------------------------------------------------- stream_socket
 
@@ -35,13 +36,40 @@ task<bool> stream_socket::read_exactly(mutable_buffer into) {
   co_return true;
 }
 
+namespace {
+
+// A part as large as a default send buffer's ceiling, after which others have their turn.
+constexpr std::uint64_t send_chunk_size = std::uint64_t{256} * 1024;
+
+}  // namespace
+
+// The file goes out by sendfile(2), which is no operation of the ring: whenever this task gives way
+// the stream may be closed by another one, and its descriptor be somebody else's.
 task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t offset,
                                              std::uint64_t size) {
   detail::socket_state& socket = *socket_;
-  const auto sent = co_await detail::send_file(socket.owner_loop(), socket.write.descriptor, source,
-                                               offset, size);
-  if (!sent) throw_error(sent.error(), socket.subject());
-  co_return *sent;
+  loop& on = socket.owner_loop();
+  std::uint64_t sent = 0;
+  while (sent < size) {
+    if (socket.abandoned) {
+      throw_error(error::from_errno(ECANCELED, "send file"), socket.subject());
+    }
+    RILL_ASSERT(!socket.write.has_waiter(), "a file and something else are written at once");
+    auto position = static_cast<std::int64_t>(offset + sent);
+    const auto chunk = static_cast<std::size_t>(std::min(size - sent, send_chunk_size));
+    const std::int64_t count =
+        on.kernel().sendfile(socket.write.descriptor, source.descriptor(), position, chunk);
+    if (count == 0) break;  // the file ends here
+    if (count > 0) {
+      sent += static_cast<std::uint64_t>(count);
+      co_await yield();
+    } else if (count == -EAGAIN) {
+      co_await wait_writable();
+    } else if (count != -EINTR) {
+      throw_error(error::from_errno(static_cast<int>(-count), "send file"), socket.subject());
+    }
+  }
+  co_return sent;
 }
 
 void stream_socket::set_send_buffer_size(int size) {
@@ -147,7 +175,7 @@ class accept_queue {
   operation claim;                // where the task that accepts waits; never in flight itself
   std::deque<listening> sockets;  // addresses stay valid: operations are in flight
   std::deque<int> unclaimed;
-  int failure = 0;  // errno of a resource that was short; told once
+  int failure = 0;  // errno that the next accept() is told, once
   bool stopped = false;
   bool abandoned = false;
   unsigned closed_count = 0;
@@ -163,14 +191,36 @@ accept_queue& queue_of(const operation& slot) noexcept {
 }
 
 // --- accept(): IORING_OP_ACCEPT, IORING_ACCEPT_MULTISHOT; Linux 5.19 ---
-// Stays armed. EMFILE, ENFILE, ENOBUFS, ENOMEM: told to the caller, who waits before the next
-// call. ECANCELED: paused. Others concern one connection that is gone already: armed anew.
+// Stays armed. ECANCELED: paused. What concerns one connection that is gone already (accept(2)):
+// armed anew. Others are told to the caller: EMFILE, ENFILE, ENOBUFS, ENOMEM, who waits before the
+// next call; EINVAL, EBADF, ENOTSOCK, EOPNOTSUPP: this socket will never accept.
 void prepare_accept(operation& slot, io_uring_sqe& sqe) noexcept {
   ::io_uring_prep_multishot_accept(&sqe, slot.descriptor, nullptr, nullptr, SOCK_CLOEXEC);
 }
 
 void complete_accept(operation& slot, int result, unsigned) noexcept {
   queue_of(slot).accepted(result);
+}
+
+/// accept(2): network errors of a connection that ended before it was taken, and pauses.
+bool is_passing_accept(int number) noexcept {
+  switch (number) {
+    case ECANCELED:
+    case EINTR:
+    case EAGAIN:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case EPERM:  // a firewall's rule
+      return true;
+    default:
+      return false;
+  }
 }
 
 void describe_queue(const operation& slot, std::string& text) {
@@ -225,7 +275,7 @@ void accept_queue::accepted(int result) noexcept {
     }
     return;
   }
-  if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM) {
+  if (!is_passing_accept(-result)) {
     failure = -result;
     if (claim.has_waiter()) claim.wake(result);
   } else if (claim.has_waiter()) {
@@ -360,6 +410,9 @@ stream_listener::stream_listener(std::span<const int> descriptors) {
     const int flags = ::fcntl(each, F_GETFL);
     if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(each, F_SETFL, flags & ~O_NONBLOCK);
     queue_->add(each);
+    if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does
+      detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+    }
   }
 }
 

@@ -81,10 +81,11 @@ class stream_socket {
 
   /// Sends `size` bytes of a file, from `offset` on, without a copy. Returns the number sent: less
   /// than `size` when the file ends early, even if it is cut meanwhile; nothing is ever padded.
-  /// Nothing else may be written meanwhile; stream and file must outlive the call. Cancellation and
-  /// errors leave an unknown part sent. sendfile(2) a quarter of a MiB at a time, never waiting for
-  /// the peer, and IORING_OP_POLL_ADD when its socket is full: a slow peer holds no thread. A part
-  /// of the file that is not in the page cache makes the loop wait for the disk.
+  /// Nothing else may be written meanwhile; the file must outlive the call; closing the stream ends
+  /// it with ECANCELED. Cancellation and errors leave an unknown part sent.
+  /// Cost: one sendfile(2), and the two switches of O_NONBLOCK around it, per 256 KiB, no copy; one
+  /// IORING_OP_POLL_ADD (Linux 5.1) each time the socket is full, so a slow peer holds no thread. A
+  /// part of the file that is not in the page cache makes the whole loop wait for the disk.
   [[nodiscard]] task<std::uint64_t> send_file(const file& source, std::uint64_t offset,
                                               std::uint64_t size);
 
@@ -99,7 +100,7 @@ class stream_socket {
   [[nodiscard]] auto close() noexcept { return detail::socket_close_awaiter(std::move(socket_)); }
   bool is_open() const noexcept { return static_cast<bool>(socket_); }
 
-  /// Waits until the socket can be written to, or read from, without doing so.
+  /// Waits until the socket takes bytes, or has failed, without writing. IORING_OP_POLL_ADD.
   [[nodiscard]] auto wait_writable() noexcept { return poll(4); }
 
   endpoint local() const { return detail::local_endpoint(owner_loop(), descriptor()); }

@@ -48,40 +48,50 @@ buffer_pool::buffer_pool(kernel& on, const buffer_pool_options& options) : kerne
 buffer_pool::~buffer_pool() {
   for (unsigned index = 0; index < group_count; ++index) {
     buffer_group& each = groups_[index];
-    if (each.target != 0) kernel_->unregister_buffer_ring(static_cast<std::uint16_t>(index));
+    if (each.ready) kernel_->unregister_buffer_ring(static_cast<std::uint16_t>(index));
     if (each.ring != nullptr) ::munmap(each.ring, ring_memory_size(each.options));
     if (each.memory != nullptr) ::munmap(each.memory, memory_size(each.options, each.stride));
   }
 }
 
-void buffer_pool::set_up(unsigned index) noexcept {
+bool buffer_pool::set_up(unsigned index) noexcept {
   buffer_group& each = groups_[index];
+  if (each.ready || each.refused) return each.ready;
   each.refused = true;  // until all of it has worked
   try {
     each.reserve.reserve(each.options.buffer_max);
     each.waiting.resize(each.options.buffer_max);
   } catch (const std::bad_alloc&) {
-    return;
+    return false;
   }
   each.memory = static_cast<std::byte*>(map_memory(memory_size(each.options, each.stride)));
   each.ring = static_cast<io_uring_buf_ring*>(map_memory(ring_memory_size(each.options)));
-  if (each.memory == nullptr || each.ring == nullptr) return;
+  if (each.memory == nullptr || each.ring == nullptr) return false;
   ::io_uring_buf_ring_init(each.ring);
   if (kernel_->register_buffer_ring(each.ring, each.options.ring_size,
                                     static_cast<std::uint16_t>(index)) < 0) {
-    return;
+    return false;
   }
   each.refused = false;
-  each.target =
-      std::min({each.options.ring_initial, each.options.ring_size, each.options.buffer_max});
-  refill(each);
+  each.ready = true;
+  return true;
 }
 
 bool buffer_pool::available(unsigned index) noexcept {
+  if (!set_up(index)) return false;
   buffer_group& each = groups_[index];
-  if (each.target == 0 && !each.refused) set_up(index);
-  return !each.refused && (each.lent_to_kernel != 0 || !each.reserve.empty() ||
-                           each.fresh < each.options.buffer_max);
+  if (each.target == 0) {
+    each.target =
+        std::min({each.options.ring_initial, each.options.ring_size, each.options.buffer_max});
+    refill(each);
+  }
+  return each.lent_to_kernel != 0 || can_take(index);
+}
+
+bool buffer_pool::can_take(unsigned index) noexcept {
+  if (!set_up(index)) return false;
+  const buffer_group& each = groups_[index];
+  return !each.reserve.empty() || each.fresh < each.options.buffer_max;
 }
 
 void buffer_pool::refill(buffer_group& each) noexcept {
@@ -116,17 +126,23 @@ std::uint16_t buffer_pool::take(unsigned index) noexcept {
 }
 
 void buffer_pool::line_up(detail::operation& receive, const detail::operation_type& type) {
+  // What has gone is dropped when it is the larger part: no allocation once the line was long.
+  if (line_begin_ > line_.size() / 2) {
+    line_.erase(line_.begin(), line_.begin() + static_cast<std::ptrdiff_t>(line_begin_));
+    line_begin_ = 0;
+  }
   line_.push_back({&receive, &type});
 }
 
 void buffer_pool::leave_line(const detail::operation& receive) noexcept {
-  std::erase_if(line_, [&](const lined_up& each) { return each.receive == &receive; });
+  const auto begin = line_.begin() + static_cast<std::ptrdiff_t>(line_begin_);
+  const auto same = [&](const lined_up& each) { return each.receive == &receive; };
+  line_.erase(std::remove_if(begin, line_.end(), same), line_.end());
 }
 
 void buffer_pool::start_line() {
-  for (unsigned i = 0; i < large_receives_per_turn && !line_.empty(); ++i) {
-    const lined_up first = line_.front();
-    line_.pop_front();
+  for (unsigned i = 0; i < large_receives_per_turn && has_line(); ++i) {
+    const lined_up first = line_[line_begin_++];
     first.receive->submit(*first.type);
   }
 }

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -117,8 +116,10 @@ class buffer_pool {
   ~buffer_pool();
 
   unsigned buffer_size(unsigned group) const noexcept { return groups_[group].options.buffer_size; }
-  /// True when the kernel has, or can be given, a buffer of this group. Registers it at first use.
+  /// True when the kernel has, or can be given, a buffer of this group. Lends it the first ones.
   bool available(unsigned group) noexcept;
+  /// True when take() gives a buffer of this group.
+  bool can_take(unsigned group) noexcept;
   /// Lends the kernel what it has used up. Once a turn.
   void refill() noexcept {
     for (buffer_group& each : groups_) {
@@ -154,10 +155,10 @@ class buffer_pool {
   static constexpr unsigned large_receives_per_turn = 8;
   void line_up(detail::operation& receive, const detail::operation_type& type);
   void leave_line(const detail::operation& receive) noexcept;
-  bool has_line() const noexcept { return !line_.empty(); }
+  bool has_line() const noexcept { return line_begin_ != line_.size(); }
   /// Submits the first few of the line. Once a turn.
   void start_lined_up() {
-    if (!line_.empty()) [[unlikely]]
+    if (has_line()) [[unlikely]]
       start_line();
   }
 
@@ -182,8 +183,9 @@ class buffer_pool {
     std::vector<waiting_buffer> waiting;
     unsigned fresh = 0;  // buffers never used yet begin at this id
     unsigned lent_to_kernel = 0;
-    unsigned target = 0;   // 0 until registered
-    bool refused = false;  // the kernel did not register it: private buffers only
+    unsigned target = 0;   // 0 until the kernel is lent any
+    bool ready = false;    // mapped and registered
+    bool refused = false;  // could not be: private buffers only
   };
 
   struct lined_up {
@@ -193,11 +195,12 @@ class buffer_pool {
 
   void refill(buffer_group& each) noexcept;
   void start_line();
-  void set_up(unsigned index) noexcept;
+  bool set_up(unsigned index) noexcept;
 
   kernel* kernel_;
   buffer_group groups_[group_count];
-  std::deque<lined_up> line_;
+  std::vector<lined_up> line_;  // what stands in line begins at line_begin_
+  std::size_t line_begin_ = 0;
   std::uint64_t starved_count_ = 0;
   std::uint64_t private_count_ = 0;
 };

@@ -2,7 +2,6 @@
 #include <rill/runtime/file.h>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -158,35 +157,6 @@ unsigned open_flags(open_mode mode) noexcept {
   return static_cast<unsigned>(flags);
 }
 
-// IORING_OP_POLL_ADD, Linux 5.1: until the socket takes bytes, or has failed.
-void prepare_writable(operation& slot, io_uring_sqe& sqe) noexcept {
-  ::io_uring_prep_poll_add(&sqe, slot.descriptor, POLLOUT);
-}
-void complete_writable(operation& slot, int result, unsigned) noexcept { slot.wake(result); }
-void describe_writable(const operation& slot, std::string& text) {
-  text += ", the socket is full (descriptor " + std::to_string(slot.descriptor) + ')';
-}
-constexpr operation_type writable_type{"send file", prepare_writable, complete_writable,
-                                       describe_writable};
-
-class writable_awaiter {
- public:
-  using rill_awaiter = void;
-  writable_awaiter(rill::loop& on, int socket) { slot_.acquire(on).descriptor = socket; }
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
-    slot_->start(frame.promise(), writable_type);
-  }
-  result<std::size_t> await_resume() const noexcept { return slot_->take_result(); }
-
- private:
-  pooled_operation slot_;
-};
-
-// One sendfile(2) copies nothing but takes its time: at this size the others wait about 20 us.
-constexpr std::uint64_t send_chunk_size = 256 * 1024;
-
 result<void> without_value(const result<std::size_t>& outcome) noexcept {
   if (!outcome) return tl::unexpected(outcome.error());
   return {};
@@ -298,28 +268,6 @@ result<void> close_file_awaiter::take_result() const noexcept {
 
 void close_file_awaiter::await_resume() const {
   if (const result<void> done = take_result(); !done) throw_error(done.error(), state_->path);
-}
-
-task<result<std::uint64_t>> send_file(rill::loop& on, int socket, const file& source,
-                                      std::uint64_t offset, std::uint64_t size) {
-  std::uint64_t sent = 0;
-  while (sent < size) {
-    auto position = static_cast<std::int64_t>(offset + sent);
-    const auto chunk = static_cast<std::size_t>(std::min(size - sent, send_chunk_size));
-    const std::int64_t count = on.kernel().sendfile(socket, source.descriptor(), position, chunk);
-    if (count == 0) break;  // the file ends here
-    if (count > 0) {
-      sent += static_cast<std::uint64_t>(count);
-      co_await yield();
-    } else if (count == -EAGAIN) {
-      const result<std::size_t> writable = co_await writable_awaiter(on, socket);
-      if (!writable) co_return tl::unexpected(writable.error());
-    } else if (count != -EINTR) {
-      const int number = static_cast<int>(-count);
-      co_return tl::unexpected(error::from_errno(number, writable_type.name));
-    }
-  }
-  co_return sent;
 }
 
 }  // namespace detail

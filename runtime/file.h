@@ -1,7 +1,7 @@
 // Files on the ring: open, read and write at an offset, status, sync, close.
 //   rill::file log = co_await rill::file::open("server.log", open_mode::write | open_mode::create);
 //   co_await log.write_all_at(bytes, 0);
-// Not here: sockets (net/). A file to a socket is tcp_stream::send_file, made of detail::send_file.
+// Not here: sockets (net/). A file to a socket is stream_socket::send_file (net/tcp.h).
 // Read next: file.cpp, where opcode, flags and minimum kernel of each operation stand together.
 #pragma once
 
@@ -248,19 +248,5 @@ class file {
 /// The whole of a file as text; also of files whose size is not known before, as in /proc. Throws
 /// io_error: what open and read say, or EFBIG when there are more than `size_max` bytes.
 [[nodiscard]] task<std::string> read_file(std::string path, std::size_t size_max);
-
-namespace detail {
-
-/// Sends `size` bytes of `source`, from `offset` on, to a stream socket. Gives the number sent:
-/// less than `size` when the file ends early, even if it is cut meanwhile; it never pads. An error
-/// does not tell how much was sent. Cancellation: an unknown part has been sent, so the stream is
-/// of no more use. Nothing else may write to the socket meanwhile; socket and file must outlive it.
-/// Cost: one sendfile(2) and the two switches of O_NONBLOCK around it per 256 KiB, no copy; one
-/// IORING_OP_POLL_ADD (Linux 5.1) each time the socket is full, so a slow peer holds no thread. A
-/// part of the file that is not in the page cache makes the whole loop wait for the disk.
-[[nodiscard]] task<result<std::uint64_t>> send_file(loop& on, int socket, const file& source,
-                                                    std::uint64_t offset, std::uint64_t size);
-
-}  // namespace detail
 
 }  // namespace rill

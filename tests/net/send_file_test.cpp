@@ -1,17 +1,24 @@
 // Tests of stream_socket::send_file on the real kernel. See net/tcp.h.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <system_error>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
 #include "support.h"
 #include <rill/net/stream.h>
 #include <rill/net/tcp.h>
+#include <rill/net/unix.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/file.h>
+#include <rill/runtime/nursery.h>
 
 namespace rill {
 namespace {
@@ -76,6 +83,126 @@ TEST(send_file, ends_early_and_pads_nothing_when_the_file_is_shorter) {
   const made_file made(10'000);
   const std::string received = run_loop(send_part(made, 9'000, 50'000, 1'000));
   EXPECT_TRUE(received == made.bytes().substr(9'000));
+}
+
+/// Threads with which io_uring carries out what would block.
+std::size_t ring_worker_count() {
+  std::size_t count = 0;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream from(each.path() / "comm");
+    std::string name;
+    from >> name;
+    if (name.starts_with("iou-wrk")) ++count;
+  }
+  return count;
+}
+
+/// A stream whose peer does not read, while `made` is sent through it.
+struct slow_peer {
+  explicit slow_peer(std::size_t size) : made(size) {}
+  made_file made;
+  unix_stream writer;
+  unix_stream reader;
+};
+
+TEST(send_file, of_a_file_that_is_cut_meanwhile_ends_early) {
+  run_loop([]() -> task<> {
+    slow_peer peer(3'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    std::uint64_t count = 0;
+    std::string received;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        count = co_await peer.writer.send_file(source, 0, 3'000'000);
+        co_await peer.writer.shutdown_write();
+      });
+      co_await test::settle();  // the socket is full now, and nobody reads
+      EXPECT_EQ(::truncate(peer.made.path().c_str(), 1'000'000), 0);
+      received = co_await read_all(peer.reader, 64 << 20);
+    });
+    EXPECT_EQ(count, 1'000'000U);
+    EXPECT_TRUE(received == peer.made.bytes().substr(0, 1'000'000));
+  });
+}
+
+TEST(send_file, waits_for_a_slow_peer_in_the_ring_and_can_be_cancelled) {
+  run_loop([]() -> task<> {
+    slow_peer peer(3'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        co_await peer.writer.send_file(source, 0, 3'000'000);
+        ADD_FAILURE() << "nobody has read";
+      });
+      const std::size_t workers = ring_worker_count();  // of tests before this one
+      co_await test::settle();
+      EXPECT_NE(loop::current().task_tree().find("poll"), std::string::npos);
+      EXPECT_LE(ring_worker_count(), workers);
+      tasks.cancel();
+    });
+    EXPECT_EQ(::fcntl(peer.writer.descriptor(), F_GETFL) & O_NONBLOCK, 0);
+  });
+}
+
+TEST(send_file, ends_when_another_task_closes_the_stream) {
+  run_loop([]() -> task<> {
+    slow_peer peer(3'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    std::error_code told;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        try {
+          co_await peer.writer.send_file(source, 0, 3'000'000);
+        } catch (const io_error& error) {
+          told = error.code();
+        }
+      });
+      co_await test::settle();
+      co_await peer.writer.close();
+    });
+    EXPECT_EQ(told, std::errc::operation_canceled);
+  });
+}
+
+TEST(send_file, ends_when_the_stream_is_closed_between_two_parts_of_the_file) {
+  run_loop([]() -> task<> {
+    slow_peer peer(1'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    peer.writer.set_send_buffer_size(4 << 20);
+    const file source = co_await file::open(peer.made.path());
+    std::error_code told;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        try {
+          co_await peer.writer.send_file(source, 0, 1'000'000);
+        } catch (const io_error& error) {
+          told = error.code();
+        }
+      });
+      tasks.start([&]() -> task<> { co_await peer.writer.close(); });  // runs after the first part
+      co_return;
+    });
+    EXPECT_EQ(told, std::errc::operation_canceled);
+  });
+}
+
+TEST(send_file, to_a_peer_that_is_gone_is_an_error_and_no_signal) {
+  run_loop([]() -> task<> {
+    slow_peer peer(1'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    co_await peer.reader.close();
+    std::error_code told;
+    try {
+      co_await peer.writer.send_file(source, 0, 1'000'000);
+    } catch (const io_error& error) {
+      told = error.code();
+    }
+    EXPECT_EQ(told, std::errc::broken_pipe);
+  });
 }
 
 }  // namespace

@@ -140,6 +140,35 @@ TEST(serve, goes_on_when_a_handler_throws_and_tells_whoever_asked) {
   EXPECT_EQ(reported, "ipv4: out of order");
 }
 
+TEST(serve, outlives_a_handler_that_throws_before_it_is_a_coroutine) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const endpoint to = listener.local();
+    serve_statistics statistics;
+    serve_limits limits;
+    limits.statistics = &statistics;
+    static unsigned told_count;
+    told_count = 0;
+    limits.on_error = [](const endpoint& peer, std::exception_ptr) {
+      EXPECT_TRUE(peer.is_ip());
+      ++told_count;
+    };
+    const auto handler = [](tcp_stream) -> task<> { throw std::runtime_error("not you"); };
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, handler, limits); });
+      for (int i = 0; i < 3; ++i) {
+        tcp_stream peer = co_await tcp_stream::connect(to);
+        const lease bytes = co_await peer.read_lease();
+        EXPECT_TRUE(bytes.empty());
+      }
+      tasks.cancel();
+    });
+    EXPECT_EQ(told_count, 3U);
+    EXPECT_EQ(statistics.failed_count, 3U);
+    EXPECT_EQ(statistics.active_count, 0U);
+  });
+}
+
 TEST(serve, ends_idle_connections_at_once_when_it_drains) {
   serve_statistics counts;
   serve_limits limits;

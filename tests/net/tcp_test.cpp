@@ -4,7 +4,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,8 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
-#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/descriptors.h"
 #include "support/streams.h"
 #include <rill/net/stream.h>
 #include <rill/runtime/frame_cache.h>
@@ -56,35 +54,6 @@ int option_of(const tcp_stream& of, int level, int option) {
   socklen_t size = sizeof value;
   ::getsockopt(of.descriptor(), level, option, &value, &size);
   return value;
-}
-
-std::size_t open_descriptors() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
-
-/// As many descriptors as the system gives, or fewer, for the life of this object.
-class descriptor_limit {
- public:
-  explicit descriptor_limit(std::optional<rlim_t> limit = std::nullopt) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    rlimit wanted = before_;
-    wanted.rlim_cur = limit.value_or(before_.rlim_max);
-    ::setrlimit(RLIMIT_NOFILE, &wanted);
-  }
-  descriptor_limit(const descriptor_limit&) = delete;
-  descriptor_limit& operator=(const descriptor_limit&) = delete;
-  ~descriptor_limit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
-/// The number that the next descriptor will have.
-rlim_t next_descriptor() {
-  const int next = ::dup(0);
-  ::close(next);
-  return static_cast<rlim_t>(next);
 }
 
 task<> reset(tcp_stream& peer) {
@@ -490,89 +459,81 @@ TEST(tcp_stream, sends_all_through_a_small_buffer) {
   });
 }
 
-TEST(tcp_stream, is_served_with_large_buffers_while_its_messages_are_large) {
-  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
-    std::size_t largest = 0;
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&]() -> task<> { co_await write_pattern(left, 4 << 20, 1); });
-      for (std::size_t sum = 0; sum < 4 << 20;) {
-        const lease bytes = co_await right.read_lease();
-        largest = std::max(largest, bytes.size());
-        sum += bytes.size();
-      }
+// A reader is woken and, before it runs, another task closes the stream: the bytes, or ECANCELED.
+TEST(tcp_stream, tells_a_reader_that_it_was_closed_between_its_wake_and_its_turn) {
+  for (int which = 0; which < 6; ++which) {
+    run_loop([&]() -> task<> {
+      auto control = co_await connected();
+      auto data = co_await connected();
+      const auto read = [&]() -> task<> {
+        std::byte room[3] = {};
+        std::error_code told;
+        std::size_t size = sizeof(room);
+        try {
+          if (which % 3 == 0) {
+            const lease bytes = co_await data.first.read_lease();
+            size = bytes.size();
+          } else if (which % 3 == 1) {
+            size = co_await data.first.read(room);
+            EXPECT_EQ(room[2], std::byte{'c'});
+          } else {
+            co_await data.first.read_exactly(room);
+            EXPECT_EQ(room[2], std::byte{'c'});
+          }
+        } catch (const io_error& error) {
+          told = error.code();
+        }
+        EXPECT_EQ(size, 3U) << which;
+        if (told) {
+          EXPECT_EQ(told, std::errc::operation_canceled) << which;
+        }
+      };
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        // Armed in this order, so that the one who closes is woken first.
+        tasks.start([&]() -> task<> {
+          co_await control.first.read_lease();
+          co_await data.first.close();
+        });
+        co_await settle();
+        tasks.start(read);
+        co_await settle();
+        tasks.start([&]() -> task<> { co_await control.second.write_all("x"); });
+        if (which >= 3) co_await settle(1);
+        tasks.start([&]() -> task<> { co_await as_result(data.second.write_all("abc")); });
+      });
     });
-    EXPECT_GT(largest, 4096U);
-    EXPECT_TRUE(right.state().large_messages);
-    for (int i = 0; i < 100; ++i) {
-      co_await left.write_all("small");
-      const lease came = co_await right.read_lease();
-      EXPECT_EQ(came.text(), "small");
+  }
+}
+
+TEST(tcp_stream, goes_on_telling_that_it_was_reset) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    left.set_linger(0s);
+    co_await left.close();
+    char room[8];
+    const auto first = co_await as_result(right.read(room));
+    EXPECT_FALSE(first);
+    const auto second = co_await as_result(right.read(room));
+    EXPECT_FALSE(second) << "a reset was taken for an end";
+    if (!second) {
+      EXPECT_EQ(second.error(), std::errc::connection_reset);
     }
-    EXPECT_FALSE(right.state().large_messages);
   });
 }
 
-TEST(tcp_stream, pauses_a_peer_that_sends_faster_than_its_task_reads) {
-  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
-    const buffer_pool& pool = loop::current().buffers();
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&]() -> task<> {
-        for (int i = 0; i < 4096; ++i) co_await write_pattern(left, 4096, 1);
-        co_await left.shutdown_write();
-      });
-      std::size_t sum = 0;
-      std::uint64_t lent_max = 0;
-      for (int i = 0;; ++i) {
-        {
-          const lease bytes = co_await right.read_lease();
-          if (bytes.empty()) break;
-          sum += bytes.size();
-        }
-        if (i < 50) co_await settle(20);
-        lent_max = std::max(lent_max, pool.statistics().lent_count);
-      }
-      EXPECT_EQ(sum, std::size_t{4096} * 4096);
-      // The kernel may bring some dozens more before it hears of the pause, and no more than that.
-      EXPECT_LE(lent_max, 80U);
-    });
+TEST(tcp_listener, tells_that_a_socket_which_does_not_listen_will_never_accept) {
+  run_loop([]() -> task<> {
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int numbers[] = {descriptor};
+    tcp_listener listener = tcp_listener::adopt(numbers);
+    const auto peer = co_await as_result(with_timeout(10s, listener.accept()));
+    EXPECT_FALSE(peer);
+    if (!peer) {
+      EXPECT_EQ(peer.error(), std::errc::invalid_argument);
+    }
   });
 }
 
 // ---------------------------------------------------------------- many connections
-
-task<> ask_and_check(endpoint server, std::size_t number) {
-  tcp_stream peer = co_await tcp_stream::connect(server);
-  for (std::size_t i = 0; i < 3; ++i) {
-    const std::vector<std::byte> question = pattern(300 + number % 9000, number + i);
-    co_await peer.write_all(question);
-    const std::vector<std::byte> answer = co_await read_bytes(peer, question.size());
-    EXPECT_TRUE(answer == question);
-  }
-}
-
-task<> send_back(tcp_stream peer) {
-  while (lease bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
-}
-
-TEST(tcp_stream, shares_few_buffers_among_a_thousand_connections) {
-  const descriptor_limit more;
-  loop_options options;
-  options.buffers.small = {512, 8, 8, 4};
-  options.buffers.large = {4096, 4, 4, 2};
-  loop on(make_kernel("uring"), options);
-  static constexpr std::size_t count = 1000;
-  on.run([]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port);
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      for (std::size_t i = 0; i < count; ++i) tasks.start(ask_and_check, listener.local(), i);
-      for (std::size_t i = 0; i < count; ++i) tasks.start(send_back, co_await listener.accept());
-    });
-    const buffer_statistics statistics = loop::current().buffers().statistics();
-    EXPECT_EQ(statistics.lent_count, 0U);
-    EXPECT_GT(statistics.private_count + statistics.starved_count, 0U);
-    EXPECT_LE(statistics.touched_size, 8U * 512 + 4 * 4096);
-  }());
-}
 
 TEST(tcp_stream, never_sees_what_came_for_an_earlier_descriptor_of_its_number) {
   run_loop([]() -> task<> {
@@ -644,7 +605,7 @@ task<> whole_session() {
       co_await peer.close();
     });
     tcp_stream accepted = co_await listener.accept();
-    co_await send_back(std::move(accepted));
+    while (lease bytes = co_await accepted.read_lease()) co_await accepted.write_all(bytes);
     co_await listener.stop();
   });
 }

@@ -230,5 +230,29 @@ TEST(echo_session, allocates_nothing_without_a_time_out_or_with_a_prefix) {
   expect_no_allocation(options, 10'000);
 }
 
+TEST(echo_session, allocates_nothing_for_large_messages) {
+  run_loop([]() -> task<> {
+    auto pair = co_await connected();
+    const std::vector<std::byte> message(65536);
+    std::vector<std::byte> answer(message.size());
+    const auto exchange_large = [&](int count) -> task<> {
+      for (int i = 0; i < count; ++i) {
+        co_await pair.first.write_all(message);
+        for (std::size_t have = 0; have < answer.size();) {
+          have += co_await pair.first.read(std::span<std::byte>(answer).subspan(have));
+        }
+      }
+    };
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start(echo::session<tcp_stream>, std::move(pair.second), echo::session_options());
+      co_await exchange_large(100);
+      const std::uint64_t allocations = allocation_count.load();
+      co_await exchange_large(1000);
+      EXPECT_EQ(allocation_count.load(), allocations);
+      co_await pair.first.close();
+    });
+  });
+}
+
 }  // namespace
 }  // namespace rill::test
