@@ -2,12 +2,12 @@
 // production, on two simulated hosts in one thread. Runs in milliseconds, the same every time.
 //
 //   build/release/bin/06_simulated_partition        (or with another seed: ... 7)
-//     0.001 s  before
+//     0.00124 s  before
 //     the network is cut
-//     5.0 s  no answer: read 10.0.0.1:8888: Connection timed out
+//     5 s  no answer: read: Connection timed out
 //     the network is back
-//     6.4 s  during            (sent into the cut; TCP sent it again)
-//     6.4 s  after
+//     6.22 s  during           (sent into the cut; TCP sent it again)
+//     6.22 s  after
 //
 // Read next: runtime/sim/README.md, then write a test of your own service.
 #include <chrono>

@@ -28,13 +28,18 @@ constexpr std::size_t reply_size_max = 64 * 1024 * 1024;
 rill::task<std::string> exchange(const options& chosen) {
   rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.port);
   co_await server.write_all(chosen.message);
-  co_await server.shutdown_write();  // tells the server that this was all
+  // Tells the server that this was all. If the connection is over, reading tells why.
+  co_await rill::as_result(server.shutdown_write());
   co_return co_await rill::read_all(server, reply_size_max);
 }
 
 rill::task<> echo_client(const options& chosen) {
-  const std::string reply = co_await rill::with_timeout(chosen.timeout, exchange(chosen));
-  std::printf("%s\n", reply.c_str());
+  try {
+    const std::string reply = co_await rill::with_timeout(chosen.timeout, exchange(chosen));
+    std::printf("%s\n", reply.c_str());
+  } catch (const rill::timeout_error&) {
+    throw rill::timeout_error("no answer from", chosen.host + ':' + chosen.port);
+  }
 }
 
 }  // namespace

@@ -54,10 +54,11 @@ inline std::size_t raise_descriptor_limit() {
 }
 
 /// Connections for which descriptors are left, with some kept for everything else: rings, event
-/// and signal descriptors, listeners, files.
+/// and signal descriptors, listeners, files, and what a listener accepts before its pause takes
+/// effect, 64 connections and the few that come meanwhile.
 inline std::size_t default_connection_max(unsigned thread_count) {
   const std::size_t descriptor_max = raise_descriptor_limit();
-  const std::size_t kept = 32 + 16 * std::size_t{thread_count};
+  const std::size_t kept = 32 + 96 * std::size_t{thread_count};
   return descriptor_max > 2 * kept ? descriptor_max - kept : descriptor_max / 2;
 }
 
@@ -76,8 +77,14 @@ inline void announce(const std::string& lines) {
   std::fflush(stdout);
 }
 
-/// Parses the command line, or prints the usage or the mistake and ends the program: 0 or 1.
+/// Parses the command line, or prints the usage or, in one line, the mistake, and ends the program:
+/// 0 or 1.
 inline void parse_or_exit(CLI::App& app, int argc, char** argv) {
+  app.failure_message([](const CLI::App* of, const CLI::Error& error) {
+    return of->get_name() + ": " + error.what() + " (--help lists the options)\n";
+  });
+  const std::string path(argc > 0 ? argv[0] : "");
+  app.name(path.substr(path.rfind('/') + 1));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
