@@ -311,7 +311,13 @@ reply parse_reply(std::span<const std::byte> message, const question& asked) {
   const std::size_t authority_count = from.read_u16();
   const std::size_t additional_count = from.read_u16();
   const bool is_reply = (flags & flag_reply) != 0 && (flags & mask_opcode) == 0;
-  if (!is_reply || id != asked.id() || question_count != 1) return reply(reply_kind::not_ours);
+  if (!is_reply || id != asked.id()) return reply(reply_kind::not_ours);
+  const auto header_code = static_cast<std::uint16_t>(flags & mask_response_code);
+  // A server that does not understand EDNS may answer with a header alone (RFC 6891 section 7).
+  if (question_count == 0 && answer_count == 0 && header_code == response_format_error) {
+    return reply(reply_kind::server_failure, header_code);
+  }
+  if (question_count != 1) return reply(reply_kind::not_ours);
 
   from.skip_name();
   const std::uint16_t type = from.read_u16();

@@ -79,6 +79,9 @@ class question {
 tl::expected<std::vector<std::byte>, std::error_code> build_query(
     const question& asked, std::size_t payload_size = udp_payload_size);
 
+/// A server's answer to a query with EDNS0 that it does not understand (RFC 6891 section 7).
+inline constexpr std::uint16_t response_format_error = 1;
+
 enum class reply_kind : std::uint8_t {
   addresses,       ///< at least one address
   name_not_found,  ///< NXDOMAIN: the name has no records of any type

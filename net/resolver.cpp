@@ -23,8 +23,6 @@ constexpr std::size_t services_size_max = 2 * 1024 * 1024;
 constexpr std::size_t datagram_size_max = 4096;
 /// Characters of a host name that are repeated in an error.
 constexpr std::size_t printed_size_max = 260;
-/// A server's answer to a query with EDNS0 that it does not understand (RFC 6891 section 7).
-constexpr std::uint16_t response_format_error = 1;
 
 bool wants(family_preference families, const address& ip) {
   return families != (ip.is_v4() ? family_preference::ipv6_only : family_preference::ipv4_only);
@@ -161,7 +159,7 @@ task<dns::reply> ask_server(loop& on, ip_endpoint server, std::string name, dns:
     if (answer.kind() == dns::reply_kind::truncated && !use_tcp) {
       use_tcp = true;
     } else if (answer.kind() == dns::reply_kind::server_failure &&
-               answer.response_code() == response_format_error && payload_size != 0) {
+               answer.response_code() == dns::response_format_error && payload_size != 0) {
       payload_size = 0;
     } else {
       co_return answer;

@@ -1,6 +1,13 @@
 // Echo over UDP. See datagrams.h.
 #include <rill/protocols/echo/datagrams.h>
 
+#include <algorithm>
+#include <chrono>
+#include <initializer_list>
+#include <system_error>
+
+#include <rill/runtime/sleep.h>
+
 namespace rill::echo {
 namespace {
 
@@ -12,24 +19,25 @@ bool is_answerable(const datagram& received, const endpoint& local) {
   return !own->address().is_any() && peer->address() != own->address();
 }
 
-/// Failures that say something about one peer or one moment, and nothing about the socket.
-bool is_passing(const error& cause) {
-  const std::errc known[] = {std::errc::connection_refused,
-                             std::errc::host_unreachable,
-                             std::errc::network_unreachable,
-                             std::errc::message_size,
-                             std::errc::operation_not_permitted,
-                             std::errc::permission_denied,
-                             std::errc::no_buffer_space,
-                             std::errc::not_enough_memory,
-                             std::errc::network_down,
-                             std::errc::invalid_argument,
-                             std::errc::address_not_available,
-                             std::errc::interrupted};
-  for (const std::errc each : known) {
-    if (cause == each) return true;
-  }
-  return false;
+bool is_one_of(const error& cause, std::initializer_list<std::errc> known) {
+  return std::any_of(known.begin(), known.end(), [&](std::errc each) { return cause == each; });
+}
+
+bool is_shortage(const error& cause) {
+  return is_one_of(cause, {std::errc::no_buffer_space, std::errc::not_enough_memory});
+}
+
+/// The network's answers to what was sent before; they say nothing about the socket.
+bool concerns_a_peer(const error& cause) {
+  return is_one_of(cause, {std::errc::connection_refused, std::errc::host_unreachable,
+                           std::errc::network_unreachable, std::errc::network_down,
+                           std::errc::message_size, std::errc::operation_not_permitted,
+                           std::errc::permission_denied, std::errc::interrupted});
+}
+
+/// Refusals of one answer: to an address that cannot be sent to.
+bool concerns_one_answer(const error& cause) {
+  return is_one_of(cause, {std::errc::invalid_argument, std::errc::address_not_available});
 }
 
 }  // namespace
@@ -40,7 +48,12 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
   for (;;) {
     const auto received = co_await as_result(socket.receive());
     if (!received) {
-      if (!is_passing(received.error())) throw_error(received.error(), local.to_string());
+      const error cause = received.error();
+      if (is_shortage(cause)) {
+        co_await sleep_for(std::chrono::milliseconds(10));
+      } else if (!concerns_a_peer(cause)) {
+        throw_error(cause, local.to_string());
+      }
       continue;
     }
     if (!is_answerable(*received, local)) continue;
@@ -50,7 +63,11 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
       bytes = const_buffer(answer);
     }
     const auto sent = co_await as_result(socket.send_to(bytes, received->peer()));
-    if (!sent && !is_passing(sent.error())) throw_error(sent.error(), local.to_string());
+    if (sent) continue;
+    const error cause = sent.error();
+    if (!is_shortage(cause) && !concerns_a_peer(cause) && !concerns_one_answer(cause)) {
+      throw_error(cause, local.to_string());
+    }
   }
 }
 

@@ -315,6 +315,17 @@ TEST(dns_reply, reports_failures_of_the_server) {
   }
 }
 
+TEST(dns_reply, may_be_a_bare_header_that_does_not_understand_the_query) {
+  const reply got = message(static_cast<std::uint16_t>(reply_flags | 1U)).parse();
+  EXPECT_EQ(got.kind(), reply_kind::server_failure);
+  EXPECT_EQ(got.response_code(), response_format_error);
+  EXPECT_EQ(message(static_cast<std::uint16_t>(reply_flags | 1U), id + 1).parse().kind(),
+            reply_kind::not_ours);
+  EXPECT_EQ(message(static_cast<std::uint16_t>(reply_flags | 2U)).parse().kind(),
+            reply_kind::not_ours)
+      << "only this code";
+}
+
 TEST(dns_reply, takes_a_referral_for_a_failure) {
   EXPECT_EQ(message(0x8100).question().record("org", 2, bytes(1), 9, 8).parse().kind(),
             reply_kind::server_failure);

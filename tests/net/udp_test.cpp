@@ -1,11 +1,18 @@
 // Tests of UDP and Unix datagram sockets on the real kernel. See net/datagram.h, udp.h, unix.h.
 #include <rill/net/udp.h>
 
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -230,7 +237,88 @@ TEST(udp, names_the_address_that_is_taken) {
   });
 }
 
-TEST(udp_echo, answers_with_the_prefix_and_never_itself) {
+/// A datagram with a forged sender goes out by a raw socket; false where that needs root.
+bool send_forged(const endpoint& from, const endpoint& to, std::string_view text) {
+  const int raw = ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  if (raw < 0) return false;
+  struct {
+    iphdr ip{};
+    udphdr udp{};
+    char payload[64]{};
+  } packet;
+  const std::size_t size = sizeof(iphdr) + sizeof(udphdr) + text.size();
+  packet.ip.version = 4;
+  packet.ip.ihl = 5;
+  packet.ip.ttl = 64;
+  packet.ip.protocol = IPPROTO_UDP;
+  packet.ip.tot_len = htons(static_cast<std::uint16_t>(size));
+  packet.ip.saddr = htonl(INADDR_LOOPBACK);
+  packet.ip.daddr = htonl(INADDR_LOOPBACK);
+  packet.udp.source = htons(from.port());
+  packet.udp.dest = htons(to.port());
+  packet.udp.len = htons(static_cast<std::uint16_t>(sizeof(udphdr) + text.size()));
+  std::memcpy(packet.payload, text.data(), text.size());  // no checksum: allowed over IPv4
+  const std::span<const std::byte> name = to.native();
+  const ssize_t sent =
+      ::sendto(raw, &packet, size, 0, reinterpret_cast<const sockaddr*>(name.data()),
+               static_cast<socklen_t>(name.size()));
+  ::close(raw);
+  return sent == static_cast<ssize_t>(size);
+}
+
+TEST(udp_echo, answers_neither_itself_nor_port_0) {
+  run_loop([]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      udp_socket server = udp_socket::bind(any_port);
+      const endpoint local = server.local();
+      tasks.start(echo::serve_datagrams, std::move(server), std::string());
+      udp_socket client = udp_socket::bind(any_port);
+      if (!send_forged(local, local, "me") ||
+          !send_forged(endpoint(address::loopback_v4(), 0), local, "nobody")) {
+        tasks.cancel();
+        co_return;  // not root
+      }
+      co_await client.send_to("hi", local);  // comes behind the forged ones
+      const datagram answer = co_await client.receive();
+      EXPECT_EQ(answer.text(), "hi");
+      const std::uint64_t before = loop::current().statistics().completion_count;
+      co_await test::settle(50);  // an echo that answered itself would go round for ever
+      EXPECT_LT(loop::current().statistics().completion_count - before, 10U);
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(udp_echo, goes_on_after_a_burst_of_refusals_and_truncated_datagrams) {
+  run_loop([]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      udp_socket server = udp_socket::bind(any_port);
+      const endpoint local = server.local();
+      tasks.start(echo::serve_datagrams, std::move(server), std::string());
+      for (int i = 0; i < 500; ++i) {  // gone before the answer comes: port unreachable
+        udp_socket gone = udp_socket::bind(any_port);
+        co_await gone.send_to("x", local);
+      }
+      udp_socket client = udp_socket::bind(any_port);
+      client.set_receive_buffer_size(4 << 20);
+      std::size_t answered = 0;
+      for (int i = 0; i < 2000; ++i) co_await client.send_to("burst", local);
+      for (;;) {  // what the sockets' buffers have held; UDP promises no more
+        const auto answer = co_await as_result(with_timeout(200ms, client.receive()));
+        if (!answer) break;
+        EXPECT_EQ(answer->text(), "burst");
+        ++answered;
+      }
+      EXPECT_GT(answered, 0U);
+      co_await client.send_to("still here", local);
+      const datagram last = co_await client.receive();
+      EXPECT_EQ(last.text(), "still here");
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(udp_echo, answers_with_the_prefix) {
   run_loop([]() -> task<> {
     co_await with_nursery([&](nursery& tasks) -> task<> {
       udp_socket server = udp_socket::bind(any_port);
