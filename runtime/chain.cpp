@@ -1,6 +1,8 @@
 // Chains and scopes: linking, cancelling, destroying. See chain.h.
 #include <rill/runtime/chain.h>
 
+#include <utility>
+
 #include <rill/runtime/loop.h>
 
 namespace rill::detail {
@@ -19,8 +21,7 @@ chain::chain(scope& parent, scheduler& on) noexcept : parent_(&parent), schedule
 
 chain::~chain() {
   RILL_ASSERT(!queued_, "a chain was freed while it was queued");
-  // A chain that ended by completing still holds its outermost frame, and with it the result.
-  if (root_ != nullptr) root_->self.destroy();
+  free_root();
   if (previous_sibling_ != nullptr) {
     previous_sibling_->next_sibling_ = next_sibling_;
   } else {
@@ -58,6 +59,11 @@ void chain::cancel() noexcept {
     return;
   }
   if (waiting_on_ != nullptr) waiting_on_->cancel(*this);
+}
+
+void chain::free_root() noexcept {
+  // A chain that ended by completing still holds its outermost frame, and with it the result.
+  if (root_ != nullptr) std::exchange(root_, nullptr)->self.destroy();
 }
 
 bool chain::yield(promise_base& innermost) noexcept {

@@ -110,6 +110,9 @@ class chain {
   void make_ready() noexcept { scheduler_->make_ready(*this); }
   /// The loop will destroy the frames, innermost first, and tell the parent scope.
   void destroy_later() noexcept;
+  /// Destroys the outermost frame of a chain that has completed, and with it what the task owns by
+  /// value. After its outcome was taken, and before what it may refer to.
+  void free_root() noexcept;
 
   scheduler& on() const noexcept { return *scheduler_; }
   loop& owner_loop() const noexcept;

@@ -100,7 +100,10 @@ struct nursery::child_of final : nursery::child_chain {
   static void operator delete(void* memory, std::size_t size) noexcept {
     detail::free_frame(memory, size);
   }
-  void dispose() noexcept override { delete this; }
+  void dispose() noexcept override {
+    this->free_root();  // its parameters may refer to what the callable and the arguments own
+    delete this;
+  }
   const detail::result_storage<void>& outcome() const noexcept override {
     return *static_cast<const detail::task_promise<void>*>(root());
   }

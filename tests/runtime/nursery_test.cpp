@@ -60,6 +60,19 @@ TEST(nursery, ends_when_body_and_children_have_ended) {
             (record{"body done", "first done", "first gone", "second done", "second gone", "end"}));
 }
 
+TEST(nursery, keeps_callable_and_arguments_until_the_task_and_its_parameters_are_gone) {
+  record seen;
+  run_loop([&]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([callable = leaves_note(seen, "callable")](
+                      leaves_note, const leaves_note&) -> task<> { co_await yield(); },
+                  leaves_note(seen, "parameter"), leaves_note(seen, "argument"));
+      co_return;
+    });
+  });
+  EXPECT_EQ(seen, (record{"parameter", "argument", "callable"}));
+}
+
 TEST(nursery, without_children_ends_with_its_body) {
   run_loop([]() -> task<> { co_await with_nursery([](nursery&) -> task<> { co_return; }); });
 }
