@@ -14,7 +14,7 @@ void blocking_job::start(promise_base& awaiting) {
   // Before suspending, for it may throw; its answer is taken by a later turn in any case.
   loop_->kernel().offload(*this);
   in_flight_ = true;
-  loop_->object_opened();
+  loop_->object_opened(*this);
   mine.suspend(awaiting, *this);
 }
 
@@ -42,7 +42,7 @@ void blocking_job::run() noexcept {
 }
 
 void blocking_job::deliver() noexcept {
-  loop_->object_closed();
+  loop_->object_closed(*this);
   in_flight_ = false;
   if (released_) {
     delete this;

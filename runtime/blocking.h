@@ -23,7 +23,7 @@ namespace detail {
 
 /// A call on its way through the pool and back. It is freed on the loop's thread, by the awaiter or
 /// by the call's return, whichever comes last.
-class blocking_job : public waiting, public offload_job, public message {
+class blocking_job : public waiting, public loop_object, public offload_job, public message {
  public:
   /// Hands the call to the pool and suspends. Throws std::system_error when no thread can be had.
   void start(promise_base& awaiting);

@@ -19,9 +19,12 @@ namespace detail {
 
 /// A file's descriptor, its path for errors, and the slot of its close. Stays where it is while
 /// the `file` moves, and lives on until the ring has closed the descriptor.
-class file_state {
+class file_state final : public loop_object {
  public:
   file_state(loop& on, std::string_view of) : path(of), close_slot(on, this) {}
+  void describe(std::string& text) const override {
+    text += "file " + path + " (descriptor " + std::to_string(descriptor) + ')';
+  }
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { free_frame(memory, size); }
@@ -71,7 +74,7 @@ void prepare_open(operation& slot, io_uring_sqe& sqe) noexcept {
 void complete_open(operation& slot, int result, unsigned flags) noexcept {
   if (result >= 0) {
     state_of(slot).descriptor = result;
-    slot.owner_loop().object_opened();
+    slot.owner_loop().object_opened(state_of(slot));
   }
   complete(slot, result, flags);
 }
@@ -113,7 +116,7 @@ void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
 void complete_close(operation& slot, int result, unsigned) noexcept {
   file_state& state = state_of(slot);
   state.descriptor = -1;
-  slot.owner_loop().object_closed();
+  slot.owner_loop().object_closed(state);
   slot.wake(result);
   if (state.released) delete &state;
 }

@@ -25,6 +25,11 @@ constexpr std::size_t resume_max = 512;
 // completions ahead hides the wait.
 constexpr unsigned prefetch_distance = 4;
 
+// How long objects may outlive the outermost task before their loop says that it waits for them,
+// and how long those that a destructor finds closing may take. Nanoseconds.
+constexpr std::int64_t object_patience = 1'000'000'000;
+constexpr std::int64_t closing_time = 1'000'000'000;
+
 // user_data: a slot's address, which is a multiple of 8, or one of these, or both for a cancel.
 constexpr std::uint64_t cancel_bit = 2;
 constexpr std::uint64_t wake_poll_tag = 3;
@@ -44,7 +49,11 @@ struct running_loops {
 
 }  // namespace
 
-void detail::root_scope::child_done(chain&, bool child_completed) noexcept {
+void detail::root_scope::child_done(chain& child, bool child_completed) noexcept {
+  if (child_completed) {
+    keep(*child.root(), kept);
+    child.free_root();
+  }
   ended = true;
   completed = child_completed;
 }
@@ -60,6 +69,11 @@ loop::~loop() {
     std::fprintf(stderr, "tasks are left at the end of their loop:\n%s", task_tree().c_str());
     RILL_ASSERT(chain_count == 0, "a loop was destroyed before its tasks had ended");
   }
+  finish_closing();
+  if (object_count_ != 0) {
+    std::fprintf(stderr, "objects are left at the end of their loop:\n%s", task_tree().c_str());
+    RILL_ASSERT(object_count_ == 0, "a loop was destroyed before its sockets and files");
+  }
   while (sending_count_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
   for (detail::message* late = mailbox_.exchange(nullptr); late != nullptr;) {
     std::exchange(late, late->next)->drop();
@@ -73,7 +87,28 @@ loop& loop::current() noexcept {
 
 loop* loop::current_or_null() noexcept { return current_loop; }
 
-void loop::begin() {
+void loop::finish_closing() noexcept {
+  // Objects that outlived run() and have been destroyed since: their last operations are in the
+  // queue, and take a turn or two. The ring takes them from its own thread only.
+  if (object_count_ == 0 || !begun_ || ::gettid() != thread_number_) return;
+  hurried_ = true;
+  told_ = false;
+  patience_.give(closing_time);
+  while (object_count_ != 0 && !told_) turn();
+  timers_.remove(patience_);
+}
+
+void loop::destroy_or_keep(std::unique_ptr<loop> ended) noexcept {
+  if (ended->object_count_ == 0) return;
+  std::fprintf(stderr, "objects are left at the end of their loop:\n%s",
+               ended->task_tree().c_str());
+  static auto* const kept = new std::vector<std::unique_ptr<loop>>;
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
+  kept->push_back(std::move(ended));
+}
+
+void loop::begin(void (*keep)(detail::promise_base&, void*) noexcept, void* kept) {
   RILL_ASSERT(main_ == nullptr, "this loop runs already");
   if (!begun_) {
     kernel_->start();
@@ -83,19 +118,24 @@ void loop::begin() {
   now = kernel_->now();
   root_.ended = false;
   root_.completed = false;
+  root_.keep = keep;
+  root_.kept = kept;
   hurry_.reset();
+  hurried_ = false;
+  told_ = false;
 }
 
 void loop::start(task<void> main) {
-  begin();
+  started_outcome_ = {};
+  begin(&detail::keep_outcome<void>, &started_outcome_);
   main_ = std::make_unique<detail::chain>(root_, *this);
   main_->start(main.release());
 }
 
 void loop::finish() {
   RILL_ASSERT(root_.ended, "the loop's task has not ended");
-  const std::unique_ptr<detail::chain> ended = std::move(main_);
-  if (root_.completed) static_cast<detail::task_promise<void>*>(ended->root())->take();
+  main_.reset();
+  started_outcome_.take();
 }
 
 void loop::run_to_end() {
@@ -105,10 +145,11 @@ void loop::run_to_end() {
     const std::scoped_lock lock(all.mutex);
     all.loops.push_back(this);
   }
-  while (turn()) {
+  while (turn() && (!root_.ended || wait_for_objects())) [[likely]] {
   }
+  timers_.remove(patience_);
   // What the last task has left in the queue, such as a wake for another loop.
-  if (ring_->sq.sqe_tail != ring_->sq.sqe_head) publish_and_enter();
+  if (ring_->sq.sqe_tail != ring_->sq.sqe_head) publish_and_enter(false);
   const std::scoped_lock lock(all.mutex);
   std::erase(all.loops, this);
 }
@@ -119,17 +160,78 @@ void loop::for_each_running(const std::function<void(loop&)>& function) {
   for (loop* const each : all.loops) function(*each);
 }
 
+bool loop::wait_for_objects() noexcept {
+  if (hurried_ && told_) return false;
+  if (!told_ && !patience_.is_armed()) patience_.give(object_patience);
+  return true;
+}
+
+void loop::patience::give(std::int64_t nanoseconds) noexcept {
+  try {
+    on_->timers_.arm(*this, detail::deadline_after(on_->now, nanoseconds));
+  } catch (...) {  // no memory even for that: no more of it
+    expired();
+  }
+}
+
+void loop::patience::expired() noexcept {
+  on_->told_ = true;
+  if (on_->object_count_ == 0 || on_->hurried_) return;
+  std::string text = "rill: the task of a loop has ended, but the loop waits for what is left of " +
+                     std::to_string(on_->object_count_) + " objects: ";
+  on_->describe_objects(text, ", ");
+  text += "; destroy them in the task that uses them, or end the loop by SIGTERM or stop()\n";
+  std::fputs(text.c_str(), stderr);
+}
+
+void loop::describe_objects(std::string& text, std::string_view between) const {
+  std::size_t unknown = object_count_;
+  std::string_view before;
+  for (const detail::loop_object* each = objects_; each != nullptr; each = each->next_object_) {
+    --unknown;
+    text += std::exchange(before, between);
+    each->describe(text);
+  }
+  if (unknown != 0) {
+    text += before;
+    text += std::to_string(unknown) + (unknown == 1 ? " socket" : " sockets") + " or the like";
+  }
+}
+
+void loop::object_opened(detail::loop_object& object) noexcept {
+  object.previous_object_ = nullptr;
+  object.next_object_ = objects_;
+  if (objects_ != nullptr) objects_->previous_object_ = &object;
+  objects_ = &object;
+  ++object_count_;
+}
+
+void loop::object_closed(detail::loop_object& object) noexcept {
+  if (object.next_object_ != nullptr) {
+    object.next_object_->previous_object_ = object.previous_object_;
+  }
+  if (object.previous_object_ != nullptr) {
+    object.previous_object_->next_object_ = object.next_object_;
+  } else {
+    objects_ = object.next_object_;
+  }
+  --object_count_;
+}
+
 void loop::stop() {
   if (current_loop == this) {
     cancel();
+    // Nothing is left to drain, and what is left of objects would be waited for in vain.
+    if (root_.ended) hurried_ = true;
   } else {
-    post([this] { cancel(); });
+    post([this] { stop(); });
   }
 }
 
 void loop::stop_now() {
   if (current_loop == this) {
     cancel();
+    hurried_ = true;
     hurry_.set();
   } else {
     post([this] { stop_now(); });
@@ -146,7 +248,7 @@ bool loop::is_idle() const noexcept {
 
 bool loop::turn() {
   loop* const outer = std::exchange(current_loop, this);
-  publish_and_enter();
+  publish_and_enter(true);
   now = kernel_->now();
   store_completions();
   refill_from_backlog();
@@ -159,7 +261,7 @@ bool loop::turn() {
   return !is_idle();
 }
 
-void loop::publish_and_enter() {
+void loop::publish_and_enter(bool may_wait) {
   buffers_.refill();
   buffers_.start_lined_up();
   if (!wake_armed_) [[unlikely]]
@@ -169,7 +271,7 @@ void loop::publish_and_enter() {
   sq.sqe_head = sq.sqe_tail;
   const unsigned to_submit = sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
 
-  const bool must_wait = ready_count == 0 && backlog_head_ == nullptr && !is_idle();
+  const bool must_wait = may_wait && ready_count == 0 && backlog_head_ == nullptr && !is_idle();
   unsigned min_complete = must_wait ? 1 : 0;
   std::int64_t deadline = rill::kernel::no_deadline;
   if (min_complete != 0) {

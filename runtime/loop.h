@@ -12,6 +12,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -51,7 +53,23 @@ struct function_message final : message {
   Function call;
 };
 
-/// The parent of a loop's outermost chain.
+/// Takes the outcome of a task out of its frame.
+template <class T>
+void keep_outcome(promise_base& root, void* kept) noexcept {
+  auto& to = *static_cast<result_storage<T>*>(kept);
+  try {
+    if constexpr (std::is_void_v<T>) {
+      static_cast<task_promise<T>&>(root).take();
+    } else {
+      to.return_value(static_cast<task_promise<T>&>(root).take());
+    }
+  } catch (...) {
+    to.unhandled_exception();
+  }
+}
+
+/// The parent of a loop's outermost chain. When that completes, its outcome goes to `kept` and its
+/// frame is destroyed at once: what the task owns by value ends with the task.
 class root_scope final : public scope {
  public:
   void child_done(chain& child, bool completed) noexcept override;
@@ -60,6 +78,26 @@ class root_scope final : public scope {
 
   bool ended = false;
   bool completed = false;
+  void (*keep)(promise_base& root, void* kept) noexcept = nullptr;
+  void* kept = nullptr;
+};
+
+/// Something that exists outside tasks and that its loop waits for: a file, a call in the pool.
+class loop_object {
+ public:
+  loop_object(const loop_object&) = delete;
+  loop_object& operator=(const loop_object&) = delete;
+  /// Appends what it is: "file /etc/hosts (descriptor 9)".
+  virtual void describe(std::string& text) const = 0;
+
+ protected:
+  loop_object() = default;
+  ~loop_object() = default;
+
+ private:
+  friend class rill::loop;
+  loop_object* previous_object_ = nullptr;
+  loop_object* next_object_ = nullptr;
 };
 }  // namespace detail
 
@@ -84,18 +122,25 @@ class loop : public detail::scheduler {
  public:
   /// Opens the kernel's queues. Throws kernel_error.
   explicit loop(std::unique_ptr<rill::kernel> kernel, const loop_options& options = {});
-  /// REQUIRES that the outermost task has ended; if not, the task tree is printed and the program
-  /// aborts, for a task that is left is a leak.
+  /// REQUIRES that the outermost task has ended and that no socket, file or the like of this loop
+  /// is left; if not, the task tree is printed and the program aborts, for that is a leak.
   ~loop();
+  /// Destroys a loop. One with objects left is kept for ever instead, since they may still use it,
+  /// and its task tree is written to stderr.
+  static void destroy_or_keep(std::unique_ptr<loop> ended) noexcept;
 
   /// The loop that runs on this thread. REQUIRES: the caller is a task, or called by one.
   static loop& current() noexcept;
   /// The same, or nullptr on a thread that runs none.
   static loop* current_or_null() noexcept;
 
-  /// Runs `main` on the calling thread until it and everything below it has ended. Returns its
-  /// result or rethrows. If it was cancelled, a task<void> returns and others throw
-  /// std::system_error with std::errc::operation_canceled.
+  /// Runs `main` on the calling thread until it and everything below it has ended, and every
+  /// socket, file and the like of this loop is gone. Returns its result or rethrows. If it was
+  /// cancelled, a task<void> returns and others throw std::system_error with
+  /// std::errc::operation_canceled.
+  ///
+  /// An object that outlives the task (a global, a part of the result) keeps the loop waiting:
+  /// after a second a line on stderr names it, and stop() ends the loop all the same.
   template <class T>
   T run(task<T> main);
 
@@ -117,9 +162,10 @@ class loop : public detail::scheduler {
 
   /// Ends the loop's work in good order, as the first SIGTERM does: cancels the outermost task,
   /// and whatever drains on cancellation, such as serve(), drains. From any thread; no effect
-  /// when nothing runs.
+  /// when nothing runs. If only objects are left that outlived the task, the loop ends without them.
   void stop();
-  /// Ends it at once, as the second SIGTERM does: stop(), and hurry() is set.
+  /// Ends it at once, as the second SIGTERM does: stop(), and hurry() is set. The loop then waits
+  /// for no more than a second for objects that are left.
   void stop_now();
   /// Set when draining is to end at once; what drains waits for it beside its peers.
   event& hurry() noexcept { return hurry_; }
@@ -157,12 +203,30 @@ class loop : public detail::scheduler {
   /// Sockets and the like that exist outside tasks count here; the loop ends when none is left.
   void object_opened() noexcept { ++object_count_; }
   void object_closed() noexcept { --object_count_; }
+  /// The same for those that can say what they are.
+  void object_opened(detail::loop_object& object) noexcept;
+  void object_closed(detail::loop_object& object) noexcept;
 
  private:
   bool message_waiting() const noexcept { return mailbox_.load() != nullptr; }
-  void begin();
+  /// The timer of a loop whose task has ended while objects are left.
+  class patience final : public detail::timer_node {
+   public:
+    explicit patience(loop& on) noexcept : on_(&on) {}
+    void give(std::int64_t nanoseconds) noexcept;
+    void expired() noexcept override;
+
+   private:
+    loop* on_;
+  };
+
+  void begin(void (*keep)(detail::promise_base&, void*) noexcept, void* kept);
   void run_to_end();
-  void publish_and_enter();
+  /// After a turn that left work, the outermost task having ended: false when it is given up.
+  bool wait_for_objects() noexcept;
+  void finish_closing() noexcept;
+  void describe_objects(std::string& text, std::string_view between) const;
+  void publish_and_enter(bool may_wait);
   void store_completions() noexcept;
   void cancel_answered(detail::operation& operation, int result) noexcept;
   void add_to_backlog(detail::operation& operation) noexcept;
@@ -188,24 +252,29 @@ class loop : public detail::scheduler {
   detail::operation* backlog_tail_ = nullptr;
   detail::operation* retired_ = nullptr;
   std::size_t object_count_ = 0;
+  detail::loop_object* objects_ = nullptr;  // those of them that can say what they are
+  patience patience_{*this};
+  detail::result_storage<void> started_outcome_;  // of a task given to start()
   std::atomic<detail::message*> mailbox_{nullptr};
   std::atomic<bool> sleeping_{false};
   std::atomic<int> sending_count_{0};  // threads inside send()
   loop_statistics statistics_{};
   event hurry_;
   int thread_number_ = 0;
+  bool hurried_ = false;                      // objects are not waited for any longer
+  bool told_ = false;                         // patience_ has expired, objects have been named
   bool begun_ = false;
   bool wake_armed_ = false;
 };
 
 template <class T>
 T loop::run(task<T> main) {
-  begin();
-  detail::task_promise<T>& promise = main.release();
+  detail::result_storage<T> outcome;
+  begin(&detail::keep_outcome<T>, &outcome);
   main_ = std::make_unique<detail::chain>(root_, *this);
-  main_->start(promise);
+  main_->start(main.release());
   run_to_end();
-  const std::unique_ptr<detail::chain> ended = std::move(main_);
+  main_.reset();
   if (!root_.completed) {
     if constexpr (std::is_void_v<T>) {
       return;
@@ -213,7 +282,7 @@ T loop::run(task<T> main) {
       throw std::system_error(std::make_error_code(std::errc::operation_canceled), "task");
     }
   }
-  return promise.take();
+  return outcome.take();
 }
 
 }  // namespace rill

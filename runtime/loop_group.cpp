@@ -158,7 +158,7 @@ void detail::group_scope::member::work() noexcept {
     may_end.wait(false);
   }
   // Here, and not by loop 0: a ring's registrations belong to the thread that entered it.
-  owned().reset();
+  loop::destroy_or_keep(std::move(owned()));
   home->send(farewell);
 }
 

@@ -195,6 +195,12 @@ class process_signals final : detail::signal_source, detail::timer_node {
   bool closed_ = false;
 };
 
+struct destroys_or_keeps {
+  void operator()(loop* ended) const noexcept {
+    loop::destroy_or_keep(std::unique_ptr<loop>(ended));
+  }
+};
+
 std::unique_ptr<kernel> choose_kernel(std::string_view name) {
   if (name == "auto") {
     if (const char* const wanted = std::getenv("RILL_KERNEL")) name = wanted;
@@ -208,11 +214,12 @@ int detail::run_main(const run_options& options, main_function& main) {
   try {
     std::optional<signal_state> state;
     if (options.handle_signals) state.emplace();
-    loop on(choose_kernel(options.kernel), options.loop);
+    const std::unique_ptr<loop, destroys_or_keeps> on(
+        new loop(choose_kernel(options.kernel), options.loop));
     std::optional<process_signals> watch;
-    if (state) watch.emplace(on);
+    if (state) watch.emplace(*on);
     int exit_code = 0;
-    on.run(main.begin(exit_code));
+    on->run(main.begin(exit_code));
     return exit_code;
   } catch (const std::exception& error) {
     return fail(error.what());

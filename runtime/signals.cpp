@@ -152,12 +152,14 @@ void detail::signal_source::close() noexcept {
 }
 
 /// What a `signals` holds: it outlives the object until the kernel has answered the last read.
-class signals::state final : public detail::signal_source {
+class signals::state final : public detail::signal_source, public detail::loop_object {
  public:
   state(loop& on, std::span<const int> numbers) : signal_source(on, numbers) {
-    on.object_opened();
+    on.object_opened(*this);
     arm();
   }
+
+  void describe(std::string& text) const override { text += "signals"; }
 
   task<int> next() {
     while (pending_ == 0) {
@@ -175,7 +177,7 @@ class signals::state final : public detail::signal_source {
     any_.set();
   }
   void closed() noexcept override {
-    owner_loop().object_closed();
+    owner_loop().object_closed(*this);
     delete this;
   }
 

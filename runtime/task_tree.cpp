@@ -126,8 +126,14 @@ class printer {
 }  // namespace
 
 std::string loop::task_tree() const {
-  std::string text = std::to_string(chain_count) + (chain_count == 1 ? " task\n" : " tasks\n");
+  const std::size_t count = chain_count - (root_.ended && main_ != nullptr ? 1 : 0);
+  std::string text = std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
   printer(text, *this).print(root_, "");
+  if (root_.ended && object_count_ != 0) {
+    text += "left of objects, though the loop's task has ended:\n- ";
+    describe_objects(text, "\n- ");
+    text += '\n';
+  }
   return text;
 }
 

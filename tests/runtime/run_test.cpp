@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/child_process.h"
+#include <rill/runtime/file.h>
 #include <rill/runtime/loop_group.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
@@ -292,6 +294,72 @@ TEST(run, signals_that_come_too_late_do_not_kill) {
   EXPECT_EQ(child.next_write(), "ready");
   child.signal(SIGTERM);
   EXPECT_EQ(child.wait(), 0);
+}
+
+task<file> open_passwd() { co_return co_await file::open("/etc/passwd"); }
+
+TEST(run, a_parameter_of_the_task_that_owns_a_file_ends_with_the_task) {
+  loop on(make_kernel("uring"));
+  struct holder {
+    std::optional<file> held;
+  };
+  on.run([](std::shared_ptr<holder> owned) -> task<> {
+    owned->held.emplace(co_await open_passwd());
+  }(std::make_shared<holder>()));
+}
+
+TEST(run, an_object_that_outlives_the_task_is_named_and_sigterm_ends_the_program) {
+  child_process child([] {
+    static std::optional<file> kept;
+    return run([]() -> task<> { kept.emplace(co_await open_passwd()); });
+  });
+  const std::string sentence = child.next_write();
+  EXPECT_NE(sentence.find("waits for what is left of 1 objects: file /etc/passwd (descriptor "),
+            std::string::npos)
+      << sentence;
+  EXPECT_EQ(sentence.find('\n'), sentence.size() - 1);
+  child.signal(SIGUSR1);
+  const std::string tree = child.next_write();
+  EXPECT_NE(tree.find("0 tasks\n"), std::string::npos) << tree;
+  EXPECT_NE(tree.find("though the loop's task has ended:\n- file /etc/passwd"), std::string::npos)
+      << tree;
+  child.signal(SIGTERM);
+  const std::string leak = child.rest();
+  EXPECT_NE(leak.find("objects are left at the end of their loop:\n0 tasks"), std::string::npos)
+      << leak;
+  EXPECT_NE(leak.find("- file /etc/passwd"), std::string::npos) << leak;
+  EXPECT_EQ(child.wait(), 0);
+}
+
+TEST(run, stop_now_ends_a_loop_whose_result_is_an_object) {
+  loop on(make_kernel("uring"));
+  std::optional<file> opened;
+  std::thread other;
+  opened.emplace(on.run([](std::thread& stopper) -> task<file> {
+    loop& here = loop::current();
+    stopper = std::thread([&here] {
+      while (!here.main_ended()) std::this_thread::yield();
+      here.stop_now();
+    });
+    co_return co_await open_passwd();
+  }(other)));
+  other.join();
+  EXPECT_TRUE(opened->is_open());
+  opened.reset();  // the loop's destructor lets the ring close it
+}
+
+TEST(run_death_test, a_loop_that_is_left_with_objects_names_them_and_aborts) {
+  EXPECT_DEATH(
+      {
+        std::optional<file> opened;
+        loop on(make_kernel("uring"));
+        on.run([](std::optional<file>& out) -> task<> {
+          out.emplace(co_await open_passwd());
+          loop::current().stop_now();
+        }(opened));
+      },
+      "objects are left at the end of their loop:.*0 tasks.*- file /etc/passwd.*destroyed before "
+      "its sockets and files");
 }
 
 TEST(run, signals_are_left_alone_when_asked) {
