@@ -41,6 +41,21 @@ void blocking_job::run() noexcept {
   }
 }
 
+void blocking_job::finished() noexcept {
+  fate before = fate::under_way;
+  if (fate_.compare_exchange_strong(before, fate::returned)) {
+    loop_->send(*this);
+  } else {
+    delete this;
+  }
+}
+
+bool blocking_job::let_go() noexcept {
+  if (!released_) return false;
+  fate before = fate::under_way;  // if it has returned, its message is as good as here
+  return fate_.compare_exchange_strong(before, fate::let_go);
+}
+
 void blocking_job::deliver() noexcept {
   loop_->object_closed(*this);
   in_flight_ = false;

@@ -22,7 +22,7 @@ namespace rill {
 namespace detail {
 
 /// A call on its way through the pool and back. It is freed on the loop's thread, by the awaiter or
-/// by the call's return, whichever comes last.
+/// by the call's return, whichever comes last; on the pool's thread once the loop has let it go.
 class blocking_job : public waiting, public loop_object, public offload_job, public message {
  public:
   /// Hands the call to the pool and suspends. Throws std::system_error when no thread can be had.
@@ -33,7 +33,8 @@ class blocking_job : public waiting, public loop_object, public offload_job, pub
   void cancel(chain& waiter) noexcept final;
   void describe(std::string& text) const final { text += "blocking call"; }
   void run() noexcept final;
-  void finished() noexcept final { loop_->send(*this); }
+  void finished() noexcept final;
+  bool let_go() noexcept final;
   void deliver() noexcept final;
   void drop() noexcept final { delete this; }
 
@@ -46,7 +47,11 @@ class blocking_job : public waiting, public loop_object, public offload_job, pub
   virtual void forget() noexcept = 0;
 
   loop* loop_ = nullptr;
+  // Who frees it: whoever of loop and pool comes second to say so.
+  enum class fate : unsigned char { under_way, returned, let_go };
+
   std::atomic<bool> dropped_{false};  // nobody wants the result
+  std::atomic<fate> fate_{fate::under_way};
   // The loop's thread only:
   chain* waiter_ = nullptr;
   bool in_flight_ = false;
@@ -113,7 +118,9 @@ class blocking_awaiter {
 /// Result: what the call returns, or what it throws.
 /// Cancellation: the waiter is released at once. A call that has begun runs to its end on its
 ///   thread and its result is dropped; one that has not begun is not made. The loop ends only when
-///   the call has returned.
+///   the call has returned, or after loop::stop_now() (the second SIGTERM): then a call that does
+///   not return goes on beside whatever follows, to the end of the process, static destructors
+///   included.
 /// Lifetime: callable and arguments are moved or copied into a record of the pool and destroyed on
 ///   its thread, after the call. So NEVER capture or pass a reference to something in your frame
 ///   unless the task cannot be cancelled: the frame may be gone while the call still runs.

@@ -161,7 +161,10 @@ void loop::for_each_running(const std::function<void(loop&)>& function) {
 }
 
 bool loop::wait_for_objects() noexcept {
-  if (hurried_ && told_) return false;
+  if (hurried_) {
+    let_go_of_calls();
+    if (told_ || is_idle()) return false;
+  }
   if (!told_ && !patience_.is_armed()) patience_.give(object_patience);
   return true;
 }
@@ -195,6 +198,15 @@ void loop::describe_objects(std::string& text, std::string_view between) const {
   if (unknown != 0) {
     text += before;
     text += std::to_string(unknown) + (unknown == 1 ? " socket" : " sockets") + " or the like";
+  }
+}
+
+void loop::let_go_of_calls() noexcept {
+  for (detail::loop_object* each = objects_; each != nullptr;) {
+    detail::loop_object& object = *std::exchange(each, each->next_object_);
+    // The object may be gone when let_go() returns: it is unlinked before.
+    object_closed(object);
+    if (!object.let_go()) object_opened(object);
   }
 }
 

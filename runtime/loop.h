@@ -89,6 +89,8 @@ class loop_object {
   loop_object& operator=(const loop_object&) = delete;
   /// Appends what it is: "file /etc/hosts (descriptor 9)".
   virtual void describe(std::string& text) const = 0;
+  /// The loop is to end at once. True: it need not wait for this object, which no longer uses it.
+  virtual bool let_go() noexcept { return false; }
 
  protected:
   loop_object() = default;
@@ -165,7 +167,8 @@ class loop : public detail::scheduler {
   /// when nothing runs. If only objects are left that outlived the task, the loop ends without them.
   void stop();
   /// Ends it at once, as the second SIGTERM does: stop(), and hurry() is set. The loop then waits
-  /// for no more than a second for objects that are left.
+  /// neither for calls of run_blocking that nobody waits for, nor, for more than a second, for
+  /// objects that are left.
   void stop_now();
   /// Set when draining is to end at once; what drains waits for it beside its peers.
   event& hurry() noexcept { return hurry_; }
@@ -224,6 +227,7 @@ class loop : public detail::scheduler {
   void run_to_end();
   /// After a turn that left work, the outermost task having ended: false when it is given up.
   bool wait_for_objects() noexcept;
+  void let_go_of_calls() noexcept;
   void finish_closing() noexcept;
   void describe_objects(std::string& text, std::string_view between) const;
   void publish_and_enter(bool may_wait);

@@ -2,48 +2,59 @@
 #include <rill/runtime/thread_pool.h>
 
 #include <csignal>
+#include <thread>
 
 #include <rill/runtime/loop_group.h>
 
 namespace rill::detail {
 
-thread_pool& thread_pool::shared() {
-  static thread_pool pool;
-  return pool;
-}
+namespace {
 
-thread_pool::~thread_pool() {
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
+/// New threads inherit the mask of their maker: signals belong to the loops, never to the pool.
+class all_signals_blocked {
+ public:
+  all_signals_blocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  all_signals_blocked(const all_signals_blocked&) = delete;
+  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
+  ~all_signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+thread_pool& thread_pool::shared() {
+  static auto* const pool = new thread_pool;
+  return *pool;
 }
 
 void thread_pool::submit(offload_job& job) {
   {
     const std::scoped_lock lock(mutex_);
     jobs_.push_back(&job);
-    if (jobs_.size() > idle_count_ && threads_.size() < thread_max) {
-      // New threads inherit the mask: signals belong to the loops, never to the pool.
-      sigset_t all;
-      sigset_t before;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (jobs_.size() > idle_count_ && thread_count_ < thread_max) {
       try {
-        threads_.emplace_back([this] { work(); });
-      } catch (const std::system_error&) {
-        if (threads_.empty()) {
+        start_thread();
+      } catch (...) {
+        if (thread_count_ == 0) {  // else those that there are will come to it
           jobs_.pop_back();
-          pthread_sigmask(SIG_SETMASK, &before, nullptr);
           throw;
         }
       }
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
   }
   wake_.notify_one();
+}
+
+void thread_pool::start_thread() {
+  const all_signals_blocked guard;
+  std::thread([this] { work(); }).detach();
+  ++thread_count_;
 }
 
 void thread_pool::work() {
@@ -51,9 +62,8 @@ void thread_pool::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_count_;
-    wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    wake_.wait(lock, [this] { return !jobs_.empty(); });
     --idle_count_;
-    if (jobs_.empty()) return;
     offload_job& job = *jobs_.front();
     jobs_.pop_front();
     lock.unlock();

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/child_process.h"
+#include <rill/runtime/blocking.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/loop_group.h>
 #include <rill/runtime/nursery.h>
@@ -360,6 +361,26 @@ TEST(run_death_test, a_loop_that_is_left_with_objects_names_them_and_aborts) {
       },
       "objects are left at the end of their loop:.*0 tasks.*- file /etc/passwd.*destroyed before "
       "its sockets and files");
+}
+
+TEST(run, the_second_signal_ends_a_program_whose_blocking_call_never_returns) {
+  child_process child([] {
+    return run([]() -> task<> {
+      co_await run_blocking([] {
+        say("ready");
+        for (;;) ::pause();
+      });
+    });
+  });
+  EXPECT_EQ(child.next_write(), "ready");
+  child.signal(SIGTERM);
+  std::string text;
+  do {  // until the first signal has been seen
+    child.signal(SIGUSR1);
+    text = child.next_write();
+  } while (text.find("- blocking call") == std::string::npos);
+  child.signal(SIGINT);
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(run, signals_are_left_alone_when_asked) {
