@@ -123,6 +123,7 @@ void loop::begin(void (*keep)(detail::promise_base&, void*) noexcept, void* kept
   hurry_.reset();
   hurried_ = false;
   told_ = false;
+  run_number_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void loop::start(task<void> main) {
@@ -236,7 +237,7 @@ void loop::stop() {
     // Nothing is left to drain, and what is left of objects would be waited for in vain.
     if (root_.ended) hurried_ = true;
   } else {
-    post([this] { stop(); });
+    post_to_this_run([this] { stop(); });
   }
 }
 
@@ -246,8 +247,16 @@ void loop::stop_now() {
     hurried_ = true;
     hurry_.set();
   } else {
-    post([this] { stop_now(); });
+    post_to_this_run([this] { stop_now(); });
   }
+}
+
+template <class Function>
+void loop::post_to_this_run(Function function) {
+  // A message that lies there until a later run() must not end that one.
+  post([this, function, meant = run_number_.load(std::memory_order_relaxed)] {
+    if (meant == run_number_.load(std::memory_order_relaxed)) function();
+  });
 }
 
 void loop::cancel() noexcept {

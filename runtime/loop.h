@@ -163,8 +163,9 @@ class loop : public detail::scheduler {
   void cancel() noexcept;
 
   /// Ends the loop's work in good order, as the first SIGTERM does: cancels the outermost task,
-  /// and whatever drains on cancellation, such as serve(), drains. From any thread; no effect
-  /// when nothing runs. If only objects are left that outlived the task, the loop ends without them.
+  /// and whatever drains on cancellation, such as serve(), drains. From any thread; meant for the
+  /// run() that is under way, and without effect when there is none. If only objects are left that
+  /// outlived the task, the loop ends without them.
   void stop();
   /// Ends it at once, as the second SIGTERM does: stop(), and hurry() is set. The loop then waits
   /// neither for calls of run_blocking that nobody waits for, nor, for more than a second, for
@@ -230,6 +231,8 @@ class loop : public detail::scheduler {
   void let_go_of_calls() noexcept;
   void finish_closing() noexcept;
   void describe_objects(std::string& text, std::string_view between) const;
+  template <class Function>
+  void post_to_this_run(Function function);
   void publish_and_enter(bool may_wait);
   void store_completions() noexcept;
   void cancel_answered(detail::operation& operation, int result) noexcept;
@@ -265,6 +268,7 @@ class loop : public detail::scheduler {
   loop_statistics statistics_{};
   event hurry_;
   int thread_number_ = 0;
+  std::atomic<std::uint64_t> run_number_{0};  // how often it has begun to run
   bool hurried_ = false;                      // objects are not waited for any longer
   bool told_ = false;                         // patience_ has expired, objects have been named
   bool begun_ = false;

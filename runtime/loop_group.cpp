@@ -226,12 +226,13 @@ void detail::group_scope::fail(std::exception_ptr error) noexcept {
 void detail::group_scope::stop_all() noexcept {
   if (local_) local_->cancel();
   if (running_count_ == 0) return;  // the other loops may be gone
-  for (const auto& each : members_) each->slot().stop();
+  // Not stop(), which is for a run that has begun: these may be about to.
+  for (const auto& each : members_) each->slot().post([&on = each->slot()] { on.stop(); });
 }
 
 void detail::group_scope::hurry_all() noexcept {
   if (running_count_ == 0) return;
-  for (const auto& each : members_) each->slot().stop_now();
+  for (const auto& each : members_) each->slot().post([&on = each->slot()] { on.stop_now(); });
 }
 
 void detail::group_scope::child_done(chain& child, bool completed) noexcept {

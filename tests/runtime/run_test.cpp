@@ -363,6 +363,23 @@ TEST(run_death_test, a_loop_that_is_left_with_objects_names_them_and_aborts) {
       "its sockets and files");
 }
 
+TEST(run, a_stop_that_comes_after_the_end_does_not_end_the_next_run) {
+  loop on(make_kernel("uring"));
+  on.stop();  // nothing runs yet
+  bool reached = false;
+  const auto pass = [](bool& out) -> task<> {
+    co_await sleep_for(0s);
+    out = true;
+  };
+  on.run(pass(reached));
+  EXPECT_TRUE(reached);
+  on.stop();
+  on.stop_now();
+  reached = false;
+  on.run(pass(reached));
+  EXPECT_TRUE(reached);
+}
+
 TEST(run, the_second_signal_ends_a_program_whose_blocking_call_never_returns) {
   child_process child([] {
     return run([]() -> task<> {
