@@ -33,7 +33,7 @@ class file_state final : public loop_object {
   operation close_slot;
   int descriptor = -1;
   unsigned in_flight = 0;  // operations other than close
-  bool released = false;   // nobody holds it: free it when it is closed
+  bool released = false;   // nobody holds it: close it after its last operation, then free it
 };
 
 namespace {
@@ -49,8 +49,11 @@ file_state& state_of(const operation& slot) noexcept {
   return *static_cast<file_state*>(slot.owner);
 }
 
+void close_released(file_state& state) noexcept;
+
 void complete(operation& slot, int result, unsigned) noexcept {
-  --state_of(slot).in_flight;
+  file_state& state = state_of(slot);
+  if (--state.in_flight == 0 && state.released) close_released(state);
   // Interrupted by our own cancel request, not by a signal.
   if (slot.cancel_sent() && (result == -EINTR || result == -restart_system_call)) {
     result = -ECANCELED;
@@ -122,6 +125,11 @@ void complete_close(operation& slot, int result, unsigned) noexcept {
 }
 constexpr operation_type close_type{"close", prepare_close, complete_close, describe, true};
 
+/// A file was destroyed before the operations on it had been withdrawn, as happens when a nursery
+/// is cancelled whose body owns the file: this was the last. The state stays until the ring has
+/// closed, so whoever is resumed in this turn still finds the path.
+void close_released(file_state& state) noexcept { state.close_slot.submit(close_type); }
+
 file_kind kind_of(unsigned mode) noexcept {
   switch (mode & S_IFMT) {
     case S_IFREG:
@@ -168,15 +176,13 @@ result<void> without_value(const result<std::size_t>& outcome) noexcept {
 }  // namespace
 
 void release(file_state* state) noexcept {
-  RILL_ASSERT(state->in_flight == 0, "a file was destroyed while an operation uses it");
-  if (!state->close_slot.in_flight()) {
-    if (state->descriptor < 0) {
-      delete state;
-      return;
-    }
-    state->close_slot.submit(close_type);
-  }
   state->released = true;
+  if (state->in_flight != 0 || state->close_slot.in_flight()) return;
+  if (state->descriptor < 0) {
+    delete state;
+  } else {
+    close_released(*state);
+  }
 }
 
 file_awaiter::file_awaiter(file_state& of, const operation_type& type) : state_(&of), type_(&type) {

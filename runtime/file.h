@@ -184,9 +184,10 @@ class close_file_awaiter final {
 /// Buffers: must live until the operation has ended, which a task's own awaits guarantee.
 /// Concurrency: any number of operations at once, also on the same range; the kernel orders them
 ///   as pread(2) and pwrite(2) of several threads.
-/// Lifetime: must stay where its operations can find it until they have ended; destroying or
-///   closing it before that is a programmer's error and aborts. The destructor lets the ring close
-///   the descriptor, without waiting and without an error; the loop ends after that.
+/// Lifetime: the destructor lets the ring close the descriptor, without waiting and without an
+///   error, after the last operation on it has ended; the loop ends after that. A task that uses a
+///   file of another's must not begin a new operation when it is gone. close() before the last
+///   operation has ended is a programmer's error and aborts.
 /// Thread rule: the loop on which it was opened. Cost of an operation: no allocation on a warm
 ///   loop, no system call of its own; one allocation to open.
 class file {

@@ -415,7 +415,37 @@ TEST_F(file_test, operations_allocate_nothing_on_a_warm_loop) {
   });
 }
 
-TEST_F(file_test, destroying_a_file_that_is_being_read_aborts) {
+TEST_F(file_test, a_file_of_the_body_is_closed_when_its_nursery_is_cancelled_while_a_child_reads) {
+  ::mkfifo(path("fifo").c_str(), 0600);
+  const std::size_t before = open_descriptor_count();
+  {
+    loop on(make_kernel("uring"));
+    bool reading = false;
+    const auto owner = [&]() -> task<> {
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        file both = co_await file::open(path("fifo"), open_mode::read | open_mode::write);
+        tasks.start([&]() -> task<> {
+          std::byte buffer[8];
+          reading = true;
+          co_await both.read_at(buffer, 0);
+        });
+        co_await sleep_for(24h);
+      });
+    };
+    const auto main = [&]() -> task<> {
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        tasks.start(owner);
+        while (!reading) co_await yield();
+        co_await test::settle();
+        tasks.cancel();
+      });
+    };
+    on.run(main());
+  }
+  EXPECT_EQ(open_descriptor_count(), before);
+}
+
+TEST_F(file_test, closing_a_file_that_is_being_read_aborts) {
   ::mkfifo(path("fifo").c_str(), 0600);
   EXPECT_DEATH(run_loop([&]() -> task<> {
                  file both = co_await file::open(path("fifo"), open_mode::read | open_mode::write);
@@ -425,10 +455,10 @@ TEST_F(file_test, destroying_a_file_that_is_being_read_aborts) {
                      co_await both.read_at(buffer, 0);
                    });
                    co_await test::settle();
-                   const file gone = std::move(both);
+                   co_await both.close();
                  });
                }),
-               "a file was destroyed while an operation uses it");
+               "a file was closed while an operation uses it");
 }
 
 TEST_F(file_test, the_task_tree_names_path_and_descriptor) {
