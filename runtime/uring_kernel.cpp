@@ -88,15 +88,18 @@ class uring_kernel final : public kernel {
     // thread that wants them, in batches; worth a quarter of the throughput at 8,000 connections.
     const unsigned flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
                            IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-    // Not NO_SQARRAY (Linux 6.6): liburing 2.3 fills the index array even where there is none, and
-    // so overwrites the head of the ring.
+    // NO_SQARRAY (Linux 6.6) is not asked for: liburing 2.3 fills the index array even where there
+    // is none, and so overwrites the head of the ring. From 2.6 on liburing asks for it by itself
+    // where the kernel has it; then there is no array to fill.
     io_uring_params params{};
     params.flags = flags;
     params.cq_entries = sizes.completion;
     const int status = ::io_uring_queue_init_params(sizes.submission, &ring_, &params);
     if (status != 0) throw kernel_error(-status, explain_setup_failure(-status));
     opened_ = true;
-    for (unsigned i = 0; i < ring_.sq.ring_entries; ++i) ring_.sq.array[i] = i;
+    if (ring_.sq.array != nullptr) {
+      for (unsigned i = 0; i < ring_.sq.ring_entries; ++i) ring_.sq.array[i] = i;
+    }
     if ((ring_.features & abi::feature_no_iowait) != 0) enter_flags_ |= abi::enter_no_iowait;
     wake_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_descriptor_ < 0) {
