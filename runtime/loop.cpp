@@ -292,7 +292,10 @@ void loop::publish_and_enter(bool may_wait) {
   sq.sqe_head = sq.sqe_tail;
   const unsigned to_submit = sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
 
-  const bool must_wait = may_wait && ready_count == 0 && backlog_head_ == nullptr && !is_idle();
+  // Without its wake a loop that sleeps would miss what other threads send: the queue is full, and
+  // has room again after this.
+  const bool must_wait =
+      may_wait && wake_armed_ && ready_count == 0 && backlog_head_ == nullptr && !is_idle();
   unsigned min_complete = must_wait ? 1 : 0;
   std::int64_t deadline = rill::kernel::no_deadline;
   if (min_complete != 0) {
