@@ -1,5 +1,6 @@
 // The real kernel and the loop on it: set-up and its refusals, waiting without burning the
 // processor, being woken, interrupted and written to by other threads.
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -21,6 +22,7 @@
 #include "runtime/child_process.h"
 #include "support.h"
 #include <rill/runtime/event.h>
+#include <rill/runtime/file.h>
 #include <rill/runtime/kernel.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
@@ -33,6 +35,7 @@ using namespace std::chrono_literals;
 using test::child_process;
 using test::run_loop;
 using test::say;
+using test::settle;
 
 /// What a machine says on which io_uring_setup fails with `number`.
 std::string setup_refusal(int number) {
@@ -270,23 +273,107 @@ TEST(uring_kernel, messages_that_come_after_the_end_are_freed) {
   EXPECT_FALSE(delivered);
 }
 
+/// A pipe; its read end can be opened as a `file`.
+class pipe_ends {
+ public:
+  pipe_ends() { EXPECT_EQ(::pipe2(ends_, O_CLOEXEC), 0); }
+  ~pipe_ends() {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(ends_[0]); }
+  void write(std::size_t count) const {
+    const std::string bytes(count, 'x');
+    EXPECT_EQ(::write(ends_[1], bytes.data(), count), static_cast<ssize_t>(count));
+  }
+
+ private:
+  int ends_[2];
+};
+
+constexpr loop_options small_queues{.queues = {.submission = 4, .completion = 8}, .buffers = {}};
+
+task<> read_one(file& from, int& count) {
+  std::byte buffer[1];
+  EXPECT_EQ(co_await from.read_at(buffer, 0), 1U);
+  ++count;
+}
+
 TEST(uring_kernel, a_submission_queue_that_is_full_delays_and_loses_nothing) {
-  loop_options small;
-  small.queues = queue_sizes{.submission = 4, .completion = 8};
-  loop on(make_kernel("uring"), small);
-  int ended = 0;
-  on.run([](int& count) -> task<> {
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      for (int i = 0; i < 500; ++i) {
-        tasks.start([&]() -> task<> {
-          co_await sleep_for(1ms);
-          ++count;
-        });
-      }
-      co_return;
+  loop on(make_kernel("uring"), small_queues);
+  const pipe_ends pipe;
+  int cancelled = 0;
+  int read = 0;
+  const auto main = [&]() -> task<> {
+    file from = co_await file::open(pipe.path());
+    co_await with_nursery([&](nursery& kept) -> task<> {
+      co_await with_nursery([&](nursery& dropped) -> task<> {
+        for (int i = 0; i < 250; ++i) {
+          kept.start(read_one, std::ref(from), std::ref(read));
+          dropped.start(read_one, std::ref(from), std::ref(cancelled));
+        }
+        co_await settle(200);
+        EXPECT_GT(on.statistics().backlog_count, 400U);
+        EXPECT_GT(on.statistics().submission_count, 500U);  // all 500, the open and the wake
+        dropped.cancel();
+      });
+      pipe.write(250);
     });
-  }(ended));
-  EXPECT_EQ(ended, 500);
+  };
+  on.run(main());
+  EXPECT_EQ(read, 250);
+  EXPECT_EQ(cancelled, 0);
+}
+
+TEST(uring_kernel, an_operation_that_is_cancelled_in_the_backlog_never_reaches_the_kernel) {
+  loop on(make_kernel("uring"), small_queues);
+  const pipe_ends pipe;
+  int read = 0;
+  const auto main = [&]() -> task<> {
+    file from = co_await file::open(pipe.path());
+    const std::uint64_t before = on.statistics().submission_count;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      for (int i = 0; i < 100; ++i) tasks.start(read_one, std::ref(from), std::ref(read));
+      co_await yield();  // they have all asked for their read, in this turn
+      EXPECT_GE(on.statistics().backlog_count, 96U);
+      tasks.cancel();
+    });
+    EXPECT_LE(on.statistics().submission_count - before, 10U);  // 4 reads, 4 cancel requests
+  };
+  on.run(main());
+  EXPECT_EQ(read, 0);
+}
+
+TEST(uring_kernel, a_completion_queue_that_overflows_loses_neither_completions_nor_messages) {
+  constexpr int read_count = 100;
+  loop on(make_kernel("uring"), small_queues);
+  const pipe_ends pipe;
+  int read = 0;
+  const auto main = [&]() -> task<> {
+    file from = co_await file::open(pipe.path());
+    for (int round = 1; round <= 20; ++round) {
+      event came;
+      std::thread other;
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        for (int i = 0; i < read_count; ++i) {
+          tasks.start(read_one, std::ref(from), std::ref(read));
+        }
+        co_await settle(40);
+        // The wake's completion is one of those for which there is no room, which ends its poll.
+        other = std::thread([&] {
+          on.post([] {});
+          pipe.write(read_count);
+          on.post([] {});
+        });
+      });
+      EXPECT_EQ(read, round * read_count);
+      other.join();
+      other = std::thread([&] { on.post([&came] { came.set(); }); });
+      co_await came.wait();  // the loop sleeps, or is about to
+      other.join();
+    }
+  };
+  on.run(main());
 }
 
 TEST(uring_kernel, its_control_calls_do_what_their_names_say) {
