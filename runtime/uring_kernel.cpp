@@ -34,15 +34,42 @@ std::int64_t read_clock(clockid_t clock) noexcept {
 }
 
 /// sendfile(2) has no MSG_NOSIGNAL: a peer that is gone would end a program that has said nothing
-/// about SIGPIPE. One that has its own handler keeps it.
-void ignore_broken_pipes() noexcept {
-  static const bool done = [] {
+/// about SIGPIPE. So while this object lives the signal is held back in this thread, and what has
+/// come is taken away at the end. What the process does with SIGPIPE is none of our business.
+class no_broken_pipe_signal {
+ public:
+  no_broken_pipe_signal() noexcept {
     struct sigaction now{};
     ::sigaction(SIGPIPE, nullptr, &now);
-    return now.sa_handler != SIG_DFL || ::signal(SIGPIPE, SIG_IGN) != SIG_ERR;
-  }();
-  static_cast<void>(done);
-}
+    if (now.sa_handler == SIG_IGN) return;  // as under run(): one system call and not four
+    sigset_t pending;
+    ::sigpending(&pending);
+    if (sigismember(&pending, SIGPIPE) == 1) return;  // blocked and waiting: one more is no news
+    const sigset_t pipe = pipe_only();
+    active_ = ::pthread_sigmask(SIG_BLOCK, &pipe, &before_) == 0;
+  }
+  no_broken_pipe_signal(const no_broken_pipe_signal&) = delete;
+  no_broken_pipe_signal& operator=(const no_broken_pipe_signal&) = delete;
+  ~no_broken_pipe_signal() {
+    if (!active_) return;
+    const sigset_t pipe = pipe_only();
+    const timespec no_wait{};
+    while (::sigtimedwait(&pipe, nullptr, &no_wait) == -1 && errno == EINTR) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  static sigset_t pipe_only() noexcept {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    return set;
+  }
+
+  sigset_t before_;
+  bool active_ = false;
+};
 
 /// One sentence for whoever starts a program on a machine where io_uring cannot be used.
 std::string explain_setup_failure(int number) {
@@ -178,12 +205,16 @@ class uring_kernel final : public kernel {
     // The socket itself blocks, as the ring wants it (an operation on an O_NONBLOCK socket fails
     // with EAGAIN instead of waiting), and sendfile(2) has no flag of its own: so for this call
     // only.
-    ignore_broken_pipes();
     const int flags = ::fcntl(socket, F_GETFL);
     if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
     off_t position = offset;
-    const ssize_t sent = ::sendfile(socket, file, &position, size);
-    const int failure = errno;
+    ssize_t sent = 0;
+    int failure = 0;
+    {
+      const no_broken_pipe_signal guard;
+      sent = ::sendfile(socket, file, &position, size);
+      failure = errno;
+    }
     ::fcntl(socket, F_SETFL, flags);
     if (sent < 0) return -failure;
     offset = position;

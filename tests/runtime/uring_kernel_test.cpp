@@ -2,6 +2,7 @@
 // processor, being woken, interrupted and written to by other threads.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -374,6 +375,52 @@ TEST(uring_kernel, a_completion_queue_that_overflows_loses_neither_completions_n
     }
   };
   on.run(main());
+}
+
+/// Sends a file to a peer that is gone; what the kernel says.
+std::int64_t send_to_nobody() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return 0;
+  ::close(ends[1]);
+  const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  std::int64_t offset = 0;
+  const std::int64_t sent = make_uring_kernel()->sendfile(ends[0], file, offset, 1000);
+  ::close(file);
+  ::close(ends[0]);
+  return sent;
+}
+
+bool is_blocked(int number) {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return sigismember(&mask, number) == 1;
+}
+
+TEST(uring_kernel, a_file_for_a_peer_that_is_gone_raises_no_signal_and_changes_nothing) {
+  child_process child([] {
+    static int caught = 0;
+    ::signal(SIGPIPE, SIG_IGN);
+    if (send_to_nobody() != -EPIPE) return 1;
+    // What was so then is not so any more.
+    ::signal(SIGPIPE, SIG_DFL);
+    if (send_to_nobody() != -EPIPE) return 2;
+    struct sigaction now{};
+    ::sigaction(SIGPIPE, nullptr, &now);
+    if (now.sa_handler != SIG_DFL || is_blocked(SIGPIPE)) return 3;
+    ::signal(SIGPIPE, [](int) { ++caught; });
+    if (send_to_nobody() != -EPIPE || caught != 0) return 4;
+    // One that is pending already stays so.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+    ::raise(SIGPIPE);
+    if (send_to_nobody() != -EPIPE || !is_blocked(SIGPIPE)) return 5;
+    ::pthread_sigmask(SIG_UNBLOCK, &pipe, nullptr);
+    return caught == 1 ? 0 : 6;
+  });
+  child.rest();
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(uring_kernel, its_control_calls_do_what_their_names_say) {
