@@ -42,7 +42,8 @@ class offload_job {
   ~offload_job() = default;
 };
 
-/// Sizes of the queues, in entries; both powers of two.
+/// Sizes of the queues, in entries; both powers of two, `completion` not less than `submission`.
+/// The kernel takes 32,768 and 65,536 at most, and less where more is asked for.
 struct queue_sizes {
   /// Operations started in one turn before some wait in the loop's backlog. 64 bytes each, and
   /// walked through in a circle: a small queue stays in the cache.

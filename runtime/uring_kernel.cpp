@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -110,6 +111,14 @@ class uring_kernel final : public kernel {
   std::string_view name() const noexcept override { return "uring"; }
 
   io_uring& open(const queue_sizes& sizes) override {
+    // The kernel would say EINVAL, as it does to what it is too old for.
+    if (!std::has_single_bit(sizes.submission) || !std::has_single_bit(sizes.completion) ||
+        sizes.completion < sizes.submission) {
+      throw kernel_error(EINVAL, "queue_sizes of " + std::to_string(sizes.submission) + " and " +
+                                     std::to_string(sizes.completion) +
+                                     " entries: both must be powers of two, and the completion "
+                                     "queue at least as long as the submission queue");
+    }
     // R_DISABLED: the loop may be made on one thread and run on another; the thread that enables
     // the ring becomes its single issuer. DEFER_TASKRUN: completions are made in enter(), by the
     // thread that wants them, in batches; worth a quarter of the throughput at 8,000 connections.

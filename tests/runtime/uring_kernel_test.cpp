@@ -109,6 +109,21 @@ TEST(uring_kernel, each_refusal_of_set_up_names_cause_and_remedy) {
   }
 }
 
+TEST(uring_kernel, sizes_of_the_queues_that_cannot_be_are_refused_as_such) {
+  using sizes = queue_sizes;
+  for (const sizes wrong : {sizes{0, 8}, sizes{8, 0}, sizes{3, 8}, sizes{4, 12}, sizes{16, 8}}) {
+    try {
+      make_uring_kernel()->open(wrong);
+      ADD_FAILURE() << wrong.submission << ' ' << wrong.completion;
+    } catch (const kernel_error& error) {
+      EXPECT_EQ(error.number(), EINVAL);
+      EXPECT_NE(std::string_view(error.what()).find("powers of two"), std::string_view::npos);
+    }
+  }
+  make_uring_kernel()->open(sizes{1, 1});
+  make_uring_kernel()->open(sizes{1U << 20U, 1U << 21U});  // clamped
+}
+
 TEST(uring_kernel, a_refused_enter_of_the_ring_throws_from_run_and_leaks_nothing) {
   child_process child([] {
     if (!test::refuse_system_call(SYS_io_uring_register, EPERM)) return 99;
