@@ -174,14 +174,15 @@ task<void> detail::group_scope::relay_hurry(group_scope& scope) {
 }
 
 void detail::group_scope::suspend(promise_base& awaiting) {
-  RILL_ASSERT(group_->running_ == nullptr && running_count_ == 0 &&
-                  &awaiting.owner_chain->owner_loop() == group_->home_,
+  // Its other loops are gone after that.
+  RILL_ASSERT(!group_->has_run_ && &awaiting.owner_chain->owner_loop() == group_->home_,
               "a group of loops runs once, on the loop on which it was made");
   // What may throw comes first.
   task<void> main = begin(0);
   task<void> relay = relay_hurry(*this);
   if (!awaiting.owner_chain->suspend(awaiting, *this)) return;
   owner_ = awaiting.owner_chain;
+  group_->has_run_ = true;
   group_->running_ = this;
   running_count_ = 1;
   local_.emplace(*this, *group_->home_);

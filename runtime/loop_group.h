@@ -76,6 +76,7 @@ class loop_group {
   loop* home_;
   std::vector<std::unique_ptr<loop>> loops_;  // all but number 0
   loop_group_options options_;
+  bool has_run_ = false;
   detail::group_scope* running_ = nullptr;  // touched on loop 0 only
 };
 

@@ -228,6 +228,18 @@ TEST(loop_group, stop_now_hurries_every_loop_even_when_they_drain) {
   });
 }
 
+TEST(loop_group_death_test, a_second_run_aborts) {
+  for (const unsigned count : {1U, 2U}) {
+    EXPECT_DEATH(run_loop([count]() -> task<> {
+                   loop_group group(count);
+                   const auto body = [](unsigned) -> task<> { co_return; };
+                   co_await group.run(body);
+                   co_await group.run(body);
+                 }),
+                 "a group of loops runs once");
+  }
+}
+
 TEST(loop_group, messages_arrive_in_order_and_after_the_receivers_task_has_ended) {
   constexpr int count = 20'000;
   run_loop([]() -> task<> {
