@@ -50,7 +50,7 @@ class nursery : public detail::scope {
   bool cancel_requested() const noexcept { return cancelled_; }
 
   /// Children that have not ended yet, the body not counted.
-  std::size_t size() const noexcept { return child_count() - (body_done_ ? 0 : 1); }
+  std::size_t size() const noexcept { return child_count() - (body_ == nullptr ? 0 : 1); }
 
   void child_done(detail::chain& child, bool completed) noexcept override;
   void cancel(detail::chain& waiter) noexcept override;
@@ -61,7 +61,11 @@ class nursery : public detail::scope {
   /// Before it is awaited only: so that it can be given to with_timeout, all_of and the like.
   nursery(nursery&&) noexcept : scope() {}
   ~nursery() = default;
-  void begin(detail::promise_base& awaiting, detail::promise_base& body) noexcept;
+  /// Suspends the awaiting chain; false: it is being cancelled. After that start() works.
+  bool enter(detail::promise_base& awaiting) noexcept;
+  void begin(detail::promise_base& body) noexcept;
+  /// There is no body: making it threw the exception that is current.
+  void begin_without_body() noexcept;
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
   }
@@ -83,9 +87,8 @@ class nursery : public detail::scope {
 
   detail::scheduler* scheduler_ = nullptr;
   alignas(body_chain) std::byte body_storage_[sizeof(body_chain)];
-  detail::chain* body_ = nullptr;
+  detail::chain* body_ = nullptr;  // while it runs
   std::exception_ptr error_;
-  bool body_done_ = false;
   bool cancelled_ = false;
   bool any_destroyed_ = false;
 };
@@ -145,10 +148,13 @@ class nursery_awaiter final : public nursery {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) {
-    promise_base& awaiting = frame.promise();
-    task<> body = std::invoke(body_function_, static_cast<nursery&>(*this));  // may throw
-    if (!awaiting.owner_chain->suspend(awaiting, *this)) return;
-    begin(awaiting, body.release());
+    if (!enter(frame.promise())) return;
+    // A body that is no coroutine itself may start tasks, and throw after that.
+    try {
+      begin(std::invoke(body_function_, static_cast<nursery&>(*this)).release());
+    } catch (...) {
+      begin_without_body();
+    }
   }
   void await_resume() const { rethrow(); }
 
@@ -159,7 +165,7 @@ class nursery_awaiter final : public nursery {
 }  // namespace detail
 
 /// Opens a nursery, runs `body(nursery&)`, which returns task<>, and waits for it and for all that
-/// was started in it.
+/// was started in it. To be awaited once.
 ///
 /// The body captures by reference; what a task is to own travels through start(). A body that
 /// captures by value must be a named object (g++ 12 destroys such a lambda twice when it stands

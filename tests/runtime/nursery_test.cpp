@@ -32,6 +32,8 @@ task<> fail_after(event& gate, std::string message) {
   throw std::runtime_error(message);
 }
 
+void throw_now() { throw std::runtime_error("no task"); }
+
 template <class Body>
 std::string error_of(Body&& body) {
   try {
@@ -75,6 +77,71 @@ TEST(nursery, keeps_callable_and_arguments_until_the_task_and_its_parameters_are
 
 TEST(nursery, without_children_ends_with_its_body) {
   run_loop([]() -> task<> { co_await with_nursery([](nursery&) -> task<> { co_return; }); });
+}
+
+TEST(nursery, takes_a_body_that_is_no_coroutine_itself) {
+  record seen;
+  event gate;
+  run_loop([&]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) {
+      EXPECT_EQ(tasks.size(), 0U);
+      tasks.start(wait_and_note, std::ref(gate), std::ref(seen), "child");
+      EXPECT_EQ(tasks.size(), 1U);
+      return [](nursery& here, event& open) -> task<> {
+        EXPECT_EQ(here.size(), 1U);
+        co_await settle();
+        open.set();
+      }(tasks, gate);
+    });
+  });
+  EXPECT_EQ(seen, (record{"child done", "child gone"}));
+}
+
+TEST(nursery, ends_with_the_error_of_a_body_that_throws_before_it_is_a_task) {
+  record seen;
+  event never;
+  for (const int child_count : {0, 2}) {
+    EXPECT_EQ(error_of([&]() -> task<> {
+                co_await with_nursery([&](nursery& tasks) -> task<> {
+                  for (int i = 0; i < child_count; ++i) {
+                    tasks.start(wait_and_note, std::ref(never), std::ref(seen), "child");
+                  }
+                  throw_now();
+                  return settle();
+                });
+              }),
+              "no task");
+  }
+  EXPECT_EQ(seen, record());
+}
+
+TEST(nursery, is_cancelled_by_a_body_that_is_no_coroutine_itself) {
+  record seen;
+  event never;
+  run_loop([&]() -> task<> {
+    co_await with_nursery([&](nursery& tasks) {
+      tasks.start(wait_and_note, std::ref(never), std::ref(seen), "child");
+      tasks.cancel();
+      return wait_and_note(never, seen, "body");
+    });
+    seen.emplace_back("went on");
+    co_await with_nursery([&](nursery& tasks) {
+      tasks.start(wait_and_note, std::ref(never), std::ref(seen), "child");
+      loop::current().cancel();
+      return wait_and_note(never, seen, "body");
+    });
+    seen.emplace_back("never");
+  });
+  EXPECT_EQ(seen, (record{"went on"}));
+}
+
+TEST(nursery_death_test, awaited_twice_aborts) {
+  EXPECT_DEATH(run_loop([]() -> task<> {
+                 auto twice = with_nursery([](nursery&) -> task<> { co_return; });
+                 co_await std::move(twice);
+                 co_await std::move(twice);
+               }),
+               "a nursery was awaited twice");
 }
 
 TEST(nursery, begins_a_child_after_the_tasks_that_are_ready) {
