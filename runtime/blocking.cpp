@@ -4,6 +4,7 @@
 namespace rill::detail {
 
 void blocking_job::start(promise_base& awaiting) {
+  RILL_ASSERT(loop_ == nullptr, "a blocking call was awaited twice");
   chain& mine = *awaiting.owner_chain;
   if (mine.cancel_requested()) {
     mine.yield(awaiting);  // destroys: the call is never made

@@ -18,6 +18,7 @@ void branch::end() noexcept {
 }
 
 branches_scope::entry branches_scope::enter(promise_base& awaiting, std::size_t count) noexcept {
+  RILL_ASSERT(owner_ == nullptr, "all_of or any_of was awaited twice");
   chain& mine = *awaiting.owner_chain;
   if (count == 0) {  // nothing to wait for, which only all_of accepts
     if (mine.on().may_continue()) return entry::ready;

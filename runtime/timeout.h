@@ -47,6 +47,7 @@ class subtask : public scope {
 
  protected:
   bool begin(promise_base& awaiting) noexcept {
+    RILL_ASSERT(owner_ == nullptr && root_ != nullptr, "a time-out or a shield was awaited twice");
     if (!awaiting.owner_chain->suspend(awaiting, *this)) return false;
     owner_ = awaiting.owner_chain;
     chain_ = ::new (static_cast<void*>(storage_)) chain(*this, owner_->on());

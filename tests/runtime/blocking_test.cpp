@@ -197,6 +197,16 @@ TEST(run_blocking, that_is_never_awaited_calls_nothing_and_frees_its_arguments) 
   EXPECT_EQ(argument.use_count(), 1);
 }
 
+TEST(blocking_death_test, awaited_twice_aborts) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the pool's threads do not survive a fork
+  EXPECT_DEATH(run_loop([]() -> task<> {
+                 auto twice = run_blocking(add, 1, 2);
+                 co_await std::move(twice);
+                 co_await std::move(twice);
+               }),
+               "a blocking call was awaited twice");
+}
+
 TEST(run_blocking, survives_any_order_of_cancelling_and_returning) {
   run_loop([]() -> task<> {
     for (int round = 0; round < 300; ++round) {

@@ -422,5 +422,14 @@ TEST(combine_death_test, any_of_an_empty_vector_is_refused) {
   EXPECT_DEATH(static_cast<void>(any_of(std::vector<task<int>>())), "empty vector");
 }
 
+TEST(combine_death_test, awaited_twice_aborts) {
+  EXPECT_DEATH(run_loop([]() -> task<> {
+                 auto twice = all_of(settle(), settle());
+                 co_await std::move(twice);
+                 co_await std::move(twice);
+               }),
+               "all_of or any_of was awaited twice");
+}
+
 }  // namespace
 }  // namespace rill

@@ -197,6 +197,15 @@ TEST(with_timeout, that_is_never_awaited_frees_its_task) {
   EXPECT_EQ(owned.use_count(), 1);
 }
 
+TEST(timeout_death_test, awaited_twice_aborts) {
+  EXPECT_DEATH(run_loop([]() -> task<> {
+                 auto twice = with_timeout(1h, settle());
+                 co_await std::move(twice);
+                 co_await std::move(twice);
+               }),
+               "a time-out or a shield was awaited twice");
+}
+
 TEST(shielded, runs_to_its_end_although_its_owner_is_cancelled) {
   record seen;
   event gate;
