@@ -113,6 +113,18 @@ struct detail::group_scope::member final : message {
     void deliver() noexcept override { delivered = true; }
     bool delivered = false;
   };
+  /// Ends the member's task. Not by loop::stop(), which takes memory and is for a run that has
+  /// begun: this one may be about to.
+  struct order_message final : message {
+    order_message(member& to, void (loop::*what)()) noexcept : of(&to), order(what) {}
+    void deliver() noexcept override { (of->slot().*order)(); }
+    member* of;
+    void (loop::*order)();
+    bool given = false;
+  };
+  void give(order_message& order) noexcept {
+    if (!std::exchange(order.given, true)) slot().send(order);
+  }
   /// The last that loop 0 hears of the thread: to wait for its end no longer takes time.
   struct farewell_message final : message {
     explicit farewell_message(group_scope& in) noexcept : scope(&in) {}
@@ -129,6 +141,8 @@ struct detail::group_scope::member final : message {
   std::exception_ptr error;
   bool completed = false;
   bool started = false;
+  order_message stop{*this, &loop::stop};
+  order_message hurry{*this, &loop::stop_now};
   release_message release;
   farewell_message farewell;
   std::atomic<bool> may_end{false};
@@ -194,13 +208,16 @@ void detail::group_scope::suspend(promise_base& awaiting) {
 }
 
 void detail::group_scope::start_threads() {
-  const std::vector<int> cores = cores_for(group_->size(), group_->options_.pin);
   // New threads inherit the mask: signals are for the loop that reads them, on whatever thread.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  int home_core = -1;
   try {
+    const std::vector<int> cores = cores_for(group_->size(), group_->options_.pin);
+    if (!cores.empty()) home_core = cores[0];
+    members_.reserve(group_->size() - 1);
     for (unsigned index = 1; index < group_->size(); ++index) {
       members_.push_back(std::make_unique<member>(*this, index, cores.empty() ? -1 : cores[index]));
       member& made = *members_.back();
@@ -216,7 +233,8 @@ void detail::group_scope::start_threads() {
     fail(std::current_exception());
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!cores.empty()) pin_to(cores[0]);
+  // Without another loop beside it this one may use all cores, and nobody would let it go again.
+  if (home_core >= 0 && !members_.empty()) pin_to(home_core);
 }
 
 void detail::group_scope::fail(std::exception_ptr error) noexcept {
@@ -227,13 +245,12 @@ void detail::group_scope::fail(std::exception_ptr error) noexcept {
 void detail::group_scope::stop_all() noexcept {
   if (local_) local_->cancel();
   if (running_count_ == 0) return;  // the other loops may be gone
-  // Not stop(), which is for a run that has begun: these may be about to.
-  for (const auto& each : members_) each->slot().post([&on = each->slot()] { on.stop(); });
+  for (const auto& each : members_) each->give(each->stop);
 }
 
 void detail::group_scope::hurry_all() noexcept {
   if (running_count_ == 0) return;
-  for (const auto& each : members_) each->slot().post([&on = each->slot()] { on.stop_now(); });
+  for (const auto& each : members_) each->give(each->hurry);
 }
 
 void detail::group_scope::child_done(chain& child, bool completed) noexcept {

@@ -181,10 +181,14 @@ class process_signals final : detail::signal_source, detail::timer_node {
   }
   void closed() noexcept override { closed_ = true; }
 
-  void print_trees() {
-    if (report_ && !report_->is_finished()) return;  // that one answers this signal as well
-    report_ = tree_report::begin(*loop_);
-    if (!report_->is_finished()) loop_->timers().arm(*this, loop_->now + answer_time);
+  void print_trees() noexcept {
+    try {
+      if (report_ && !report_->is_finished()) return;  // that one answers this signal as well
+      report_ = tree_report::begin(*loop_);
+      if (!report_->is_finished()) loop_->timers().arm(*this, loop_->now + answer_time);
+    } catch (const std::bad_alloc&) {
+      write_to_stderr("no memory is left to write the task tree\n");
+    }
   }
   void expired() noexcept override { report_->finish(); }
 

@@ -100,8 +100,13 @@ detail::signal_source::signal_source(loop& on, std::span<const int> numbers)
     throw io_error(std::error_code(-descriptor, std::system_category()), "watch signals", {});
   }
   read_.descriptor = descriptor;
-  block_on_other_loops(on, set_);
-  signal_list::shared().add(*this);
+  try {
+    block_on_other_loops(on, set_);
+    signal_list::shared().add(*this);
+  } catch (...) {
+    on.kernel().close(descriptor);
+    throw;
+  }
 }
 
 detail::signal_source::~signal_source() = default;

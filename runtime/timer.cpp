@@ -31,10 +31,11 @@ void timer_queue::sift_down(std::size_t position, entry moved) noexcept {
 }
 
 void timer_queue::arm(timer_node& node, std::int64_t deadline) {
+  const bool is_new = node.position_ == timer_node::not_queued;
+  if (is_new) heap_.emplace_back();  // may throw, and then nothing has changed
   node.deadline_ = deadline;
   node.order_ = next_order_++;
-  if (node.position_ == timer_node::not_queued) {
-    heap_.emplace_back();
+  if (is_new) {
     sift_up(heap_.size() - 1, entry{deadline, node.order_, &node});
   } else if (deadline < heap_[node.position_].key) {
     sift_up(node.position_, entry{deadline, node.order_, &node});

@@ -47,6 +47,7 @@ class timer_node {
 class timer_queue {
  public:
   /// Sets the node's deadline. A store if the node is queued at an earlier time, O(log n) if not.
+  /// Throws std::bad_alloc, and then has done nothing.
   void arm(timer_node& node, std::int64_t deadline);
   /// Takes the node out for good. O(log n).
   void remove(timer_node& node) noexcept;
