@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,8 @@ namespace rill {
 /// REQUIRES: nobody waits when it is destroyed.
 template <class T>
 class channel {
+  static_assert(std::is_nothrow_move_constructible_v<T>,
+                "a value must not be lost half-way: send what moves without throwing");
   class send_awaiter;
   class receive_awaiter;
 
@@ -52,12 +55,7 @@ class channel {
   /// Receives without waiting: nullopt when there is nothing now.
   std::optional<T> try_receive() {
     std::optional<T> value;
-    if (count_ != 0) {
-      value.emplace(pop());
-      if (!senders_.empty()) push(take_from_sender());
-    } else if (!senders_.empty()) {
-      value.emplace(take_from_sender());
-    }
+    receive_into(value);
     return value;
   }
 
@@ -117,7 +115,7 @@ class channel {
         return true;
       }
       if (!mine.owner_chain->on().may_continue() && !mine.owner_chain->yield(mine)) return true;
-      value_ = channel_->try_receive();
+      channel_->receive_into(value_);
       return mine.owner_chain->is_ready();
     }
     std::optional<T> await_resume() noexcept { return std::move(value_); }
@@ -129,6 +127,14 @@ class channel {
     std::optional<T> value_;
   };
 
+  void receive_into(std::optional<T>& value) {
+    if (count_ != 0) {
+      value.emplace(pop());
+      if (!senders_.empty()) push(take_from_sender());
+    } else if (!senders_.empty()) {
+      value.emplace(take_from_sender());
+    }
+  }
   void push(T&& value) {
     slots_[(first_ + count_) % capacity_].emplace(std::move(value));
     ++count_;

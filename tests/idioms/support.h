@@ -34,12 +34,12 @@ class counted {
   counted() : counted("a value too long for the small string") {}
   explicit counted(std::string text) : text_(std::move(text)) { enter(); }
   counted(const counted& other) : text_(other.text()) { enter(); }
-  counted(counted&& other) : text_(std::move(other.checked().text_)) { enter(); }
+  counted(counted&& other) noexcept : text_(std::move(other.checked().text_)) { enter(); }
   counted& operator=(const counted& other) {
     checked().text_ = other.text();
     return *this;
   }
-  counted& operator=(counted&& other) {
+  counted& operator=(counted&& other) noexcept {
     checked().text_ = std::move(other.checked().text_);
     return *this;
   }
