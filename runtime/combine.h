@@ -80,6 +80,10 @@ class branch {
 
 template <class T>
 class branch_of final : public branch {
+  static_assert(alignof(stored_part_t<T>) <= frame_alignment,
+                "a task's memory is aligned to 16 bytes: return a std::unique_ptr to a result that "
+                "needs more");
+
  public:
   explicit branch_of(task<T>&& inner) noexcept : branch(inner.release()) {}
   /// Before it begins only.

@@ -24,6 +24,9 @@ namespace detail {
 /// pin memory. An echo session needs about 300.
 inline constexpr std::size_t frame_size_max = 4096;
 
+/// What allocate_frame, like operator new, aligns to.
+inline constexpr std::size_t frame_alignment = 16;
+
 /// Returns memory aligned to 16 bytes. Throws std::bad_alloc.
 void* allocate_frame(std::size_t size);
 /// Takes back memory of allocate_frame; `size` is the size that was asked for.

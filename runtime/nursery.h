@@ -122,6 +122,9 @@ void nursery::start(Function&& function, Arguments&&... arguments) {
                 "start(function, arguments...) takes a function that returns task<>, and its "
                 "arguments, which it is given as rvalues; std::ref passes a reference");
   using record = child_of<std::decay_t<Function>, std::unwrap_ref_decay_t<Arguments>...>;
+  static_assert(alignof(record) <= detail::frame_alignment,
+                "a task's memory is aligned to 16 bytes: give an argument that needs more by "
+                "std::unique_ptr or std::ref");
   auto made = std::make_unique<record>(*this, *scheduler_, std::forward<Function>(function),
                                        std::forward<Arguments>(arguments)...);
   task<void> root = std::apply(
