@@ -137,25 +137,35 @@ TEST(with_deadline, limits_several_awaits_together) {
   });
 }
 
-TEST(with_timeout, lets_completion_win_when_the_task_completes_at_the_last_moment) {
+TEST(with_timeout, lets_completion_win_over_a_deadline_that_passes_in_the_same_turn) {
   event gate;
-  EXPECT_EQ(run_loop([&]() -> task<int> {
-              const auto late = [&]() -> task<int> {
-                // The deadline passes while this task is ready: what completed is delivered, and
-                // a task that needs no further await returns.
-                co_await gate.wait();
-                co_return 3;
-              };
-              int result = 0;
-              co_await with_nursery([&](nursery& tasks) -> task<> {
-                tasks.start([&]() -> task<> { result = co_await with_timeout(1h, late()); });
-                co_await settle();
-                gate.set();
-                tasks.cancel();
-              });
-              co_return result;
-            }),
-            3);
+  run_loop([&]() -> task<> {
+    int result = 0;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { result = co_await with_timeout(1ms, value_after(gate, 3)); });
+      co_await yield();  // it waits now
+      loop& here = loop::current();
+      while (here.kernel().now() < here.now + 20'000'000) {
+      }
+      // The next turn takes the message, which makes the task ready, and then finds the deadline.
+      here.post([&] { gate.set(); });
+    });
+    EXPECT_EQ(result, 3);
+  });
+}
+
+TEST(with_timeout, delivers_what_had_completed_when_its_owner_is_cancelled) {
+  event gate;
+  run_loop([&]() -> task<> {
+    int result = 0;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { result = co_await with_timeout(1h, value_after(gate, 3)); });
+      co_await settle();
+      gate.set();
+      tasks.cancel();
+    });
+    EXPECT_EQ(result, 3);
+  });
 }
 
 TEST(with_timeout, passes_cancellation_on_and_throws_nothing_then) {
