@@ -111,6 +111,8 @@ class kernel {
 
   /// Nanoseconds on a clock that never steps.
   virtual std::int64_t now() noexcept = 0;
+  /// now(), or what it was a few milliseconds ago at most, if that is cheaper to know.
+  virtual std::int64_t recent_now() noexcept { return now(); }
   /// Nanoseconds since 1970-01-01 UTC.
   virtual std::int64_t wall_now() noexcept = 0;
   /// Fills with random bytes fit for query ids and keys.

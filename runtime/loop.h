@@ -6,6 +6,7 @@
 // Read next: loop.cpp.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -158,6 +159,12 @@ class loop : public detail::scheduler {
     return ready_count != 0 || message_waiting() || buffers_.has_line();
   }
   std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
+  /// The deadline of what may last `amount` nanoseconds from here on. `now` alone would charge it
+  /// with what this turn has done before it, which may be a long computation; a few milliseconds
+  /// are charged all the same, for the clock that shows them costs eight times as much.
+  std::int64_t deadline_in(std::int64_t amount) noexcept {
+    return detail::deadline_after(std::max(now, kernel_->recent_now()), amount);
+  }
 
   /// Cancels the outermost task. On the loop's own thread; elsewhere: stop().
   void cancel() noexcept;

@@ -27,7 +27,7 @@ class sleep_awaiter {
     promise_base& awaiting = frame.promise();
     loop& on = awaiting.owner_chain->owner_loop();
     operation& slot = slot_.acquire(on);
-    slot.set_deadline(relative_ ? deadline_after(on.now, amount_) : amount_);
+    slot.set_deadline(relative_ ? on.deadline_in(amount_) : amount_);
     slot.wait(awaiting, sleep_type);
   }
   void await_resume() noexcept { slot_.release(); }
@@ -53,9 +53,10 @@ class yield_awaiter {
 
 }  // namespace detail
 
-/// Suspends for at least `duration`, counted from the start of the loop's turn; a duration of zero
-/// or less still lets the others run. Cancellation: at once. Cost: one pooled slot, no system call
-/// of its own (the loop's wait is given the deadline).
+/// Suspends for `duration` or longer. Counted from the call, but up to 10 ms of what the loop's
+/// turn has done before it may count too. A duration of zero or less still lets the others run.
+/// Cancellation: at once. Cost: one pooled slot, no system call of its own (the loop's wait is
+/// given the deadline).
 [[nodiscard]] inline auto sleep_for(std::chrono::nanoseconds duration) noexcept {
   return detail::sleep_awaiter(duration.count(), true);
 }

@@ -79,7 +79,7 @@ class timeout_task_awaiter final : public subtask<T>, public timer_node {
     promise_base& awaiting = frame.promise();
     loop& on = awaiting.owner_chain->owner_loop();
     // First, since it may throw for want of memory: nothing has begun then.
-    on.timers().arm(*this, relative_ ? deadline_after(on.now, amount_) : amount_);
+    on.timers().arm(*this, relative_ ? on.deadline_in(amount_) : amount_);
     if (!this->begin(awaiting)) on.timers().remove(*this);
   }
   T await_resume() {
@@ -138,7 +138,7 @@ class timeout_operation_awaiter {
   template <class Promise>
   auto await_suspend(std::coroutine_handle<Promise> frame) {
     const std::int64_t own =
-        relative_ ? deadline_after(frame.promise().owner_chain->on().now, amount_) : amount_;
+        relative_ ? frame.promise().owner_chain->owner_loop().deadline_in(amount_) : amount_;
     inner_.set_deadline(own < outer_ ? own : outer_);
     return inner_.await_suspend(frame);
   }
@@ -163,8 +163,18 @@ task<await_result_t<Awaiter>> as_task(Awaiter inner) {
 }  // namespace detail
 
 /// Runs a task or an operation for at most `duration`, then cancels it and throws timeout_error
-/// (as_result: a value with is_timeout()). What completed before it could be withdrawn is
-/// returned all the same. Cancellation: passes through. Example: examples/03_timeout.cpp.
+/// (as_result, for an operation: a value with is_timeout()). What completed before it could be
+/// withdrawn is returned all the same.
+///
+/// The time counts from the await. Of what the loop's turn has done before it, up to 10 ms may
+///   count too: a limit shorter than that, after a computation as long, may pass at once.
+/// Errors: what the task or operation throws; timeout_error names the operation, or "task".
+/// Cancellation: passes through. To be awaited once.
+/// Cost: of an operation, the reading of a coarse clock (3 ns) and a store or, the first
+///   time, a place in the heap of timers. Of a task also a chain in the caller's frame (about 200
+///   bytes), its own place in the ready list, and the removal from the heap, O(log n). No
+///   allocation on a warm loop.
+/// Example: examples/03_timeout.cpp.
 template <class T>
 [[nodiscard]] auto with_timeout(std::chrono::nanoseconds duration, task<T> inner) noexcept {
   return detail::timeout_task_awaiter<T>(std::move(inner), duration.count(), true);
@@ -199,7 +209,9 @@ template <awaiter Awaiter>
 
 /// Runs a task to its end even if the awaiting chain is cancelled meanwhile; the cancellation
 /// takes effect at the next co_await after it. For the few steps that must not stop half-way, such
-/// as telling a database to roll back: put a deadline inside, nothing else will end it.
+/// as telling a database to roll back: put a deadline inside, nothing else will end it. To be
+/// awaited once. Cost: a chain in the caller's frame (about 160 bytes) and two passes through the
+/// ready list; no allocation.
 template <class T>
 [[nodiscard]] auto shielded(task<T> inner) noexcept {
   return detail::shield_awaiter<T>(std::move(inner));

@@ -240,6 +240,8 @@ class uring_kernel final : public kernel {
   }
 
   std::int64_t now() noexcept override { return read_clock(CLOCK_MONOTONIC); }
+  // As it was at the last tick of the system, 1 to 10 ms ago: 3 ns and not 21.
+  std::int64_t recent_now() noexcept override { return read_clock(CLOCK_MONOTONIC_COARSE); }
   std::int64_t wall_now() noexcept override { return read_clock(CLOCK_REALTIME); }
   void random(std::span<std::byte> bytes) noexcept override {
     while (!bytes.empty()) {

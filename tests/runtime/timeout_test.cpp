@@ -83,6 +83,32 @@ TEST(with_timeout, of_zero_or_less_lets_a_synchronous_task_complete) {
   });
 }
 
+void compute_for(std::chrono::nanoseconds duration) {
+  kernel& clock = loop::current().kernel();
+  const std::int64_t end = clock.now() + duration.count();
+  while (clock.now() < end) {
+  }
+}
+
+TEST(with_timeout, does_not_count_what_the_task_computed_before_it) {
+  run_loop([&]() -> task<> {
+    loop& here = loop::current();
+    const std::int64_t turn = here.now;
+    compute_for(100ms);
+    EXPECT_EQ(here.now, turn);
+    // The clock of the last tick lags behind by 10 ms at most.
+    EXPECT_GE(here.deadline_in(0), turn + 90'000'000);
+    const std::int64_t before = here.kernel().now();
+    std::int64_t slept_until = 0;
+    const auto sleep = [&]() -> task<> {
+      co_await sleep_for(50ms);
+      slept_until = loop::current().now;
+    };
+    co_await with_timeout(1h, sleep());
+    EXPECT_GE(slept_until, before + 40'000'000);
+  });
+}
+
 TEST(with_timeout, of_the_longest_duration_never_expires) {
   event set;
   set.set();
