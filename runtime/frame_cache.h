@@ -1,6 +1,7 @@
-// Memory for coroutine frames: a per-thread cache of freed blocks by size class, with counters.
-// A frame that was freed on this thread is handed out again without a call to the allocator, so a
-// warm server allocates nothing per request. Not a general allocator: only promise types use it.
+// Memory for coroutine frames, and for what lives as long as one: slots, records of children and
+// connections, states of sockets and files. A per-thread cache of freed blocks by size class, with
+// counters: what was freed on this thread is handed out again without a call to the allocator, so a
+// warm server allocates nothing per request. Not a general allocator, and not for users.
 // Read next: task.h, whose promise calls it.
 #pragma once
 

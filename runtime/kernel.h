@@ -132,7 +132,8 @@ class kernel {
 
 /// user_data of a CQE that only ends a wait.
 inline constexpr std::uint64_t wake_tag = 1;
-/// user_data of operations whose completion nobody reads, such as a cancel request.
+/// user_data of operations whose completion nobody reads, such as the shutdown of an idle
+/// connection when its server drains.
 inline constexpr std::uint64_t ignore_tag = 0;
 
 /// Linux's own. Nothing is opened yet.

@@ -149,7 +149,7 @@ void loop::run_to_end() {
   while (turn() && (!root_.ended || wait_for_objects())) [[likely]] {
   }
   timers_.remove(patience_);
-  // What the last task has left in the queue, such as a wake for another loop.
+  // What was left in the queue and nobody waits for, such as a signal source's next read.
   if (ring_->sq.sqe_tail != ring_->sq.sqe_head) publish_and_enter(false);
   const std::scoped_lock lock(all.mutex);
   std::erase(all.loops, this);

@@ -289,7 +289,8 @@ void detail::group_scope::one_ended() noexcept {
 }
 
 void detail::group_scope::finish() noexcept {
-  // Not joined here: what wakes their loops leaves with this loop's next batch.
+  // Not joined here: they still take messages and destroy their loops, and others of this loop's
+  // tasks have better to do than to wait for that.
   for (const auto& each : members_) each->let_go();
   if (members_.empty()) settle();
 }

@@ -1,6 +1,7 @@
 // The real kernel: io_uring for operations, ordinary system calls for control.
-// Set-up asks for everything that is good for a network server and steps down only from what is
-// newer than Linux 6.1, the floor. See kernel.h for what each call promises.
+// Set-up asks for what is good for a network server and no newer than Linux 6.1, the floor, so
+// there is nothing to step down from; what is newer is used where the ring's features announce it.
+// See kernel.h for what each call promises.
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
