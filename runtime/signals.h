@@ -24,8 +24,8 @@ struct signal_list;
 /// system gives it to one of them only.
 class signal_source {
  public:
-  /// Blocks the signals in the threads of all running loops. Throws io_error, or
-  /// std::invalid_argument for a number that is none.
+  /// Blocks the signals in this thread, and in those of the other running loops when they take the
+  /// message that tells them. Throws io_error, or std::invalid_argument for a number that is none.
   signal_source(loop& on, std::span<const int> numbers);
   signal_source(const signal_source&) = delete;
   signal_source& operator=(const signal_source&) = delete;
@@ -65,8 +65,9 @@ class signal_source {
 /// Sharing: every object that names a signal gets it, on whatever loop, and so does run() when it
 ///   handles signals; none takes it from another.
 /// Effect: from the first object that names a signal until run() returns, that signal has no
-///   default effect in the threads that run loops or belong to rill's pool; a thread of your own
-///   must block it itself (pthread_sigmask), or it is delivered there.
+///   default effect in this thread, in those of a loop_group and in those of rill's pool; in a
+///   thread in which you run a loop yourself, only once that loop has taken a message. Any other
+///   thread of your own must block it itself (pthread_sigmask), or it is delivered there.
 /// Lifetime: not longer than the loop's outermost task. Thread rule: one loop's thread.
 /// Cost: one descriptor, one operation in flight. Example: examples/04_graceful_shutdown.cpp.
 class signals {
