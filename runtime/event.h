@@ -1,4 +1,6 @@
-// event: a flag that tasks wait for.
+// event: a flag that tasks of one loop wait for.
+// Not for threads, which set it by loop::post, and not for values: channel.h, remote_channel.h.
+// Read next: wait_queue.h.
 #pragma once
 
 #include <coroutine>

@@ -2,7 +2,7 @@
 //   rill::generator<std::string_view> words(std::string_view text);
 //   for (std::string_view word : words(line)) ...
 // Purely synchronous: no loop, no task, no co_await in the body; inside a task it may be iterated
-// like any range. For a body that waits for something: async_generator.h.
+// like any range. Not for a body that waits for something: that is read next, async_generator.h.
 #pragma once
 
 #include <coroutine>

@@ -109,7 +109,8 @@ struct loop_options {
   buffer_pool_options buffers{};
 };
 
-/// Counters since the loop was made. Reading them costs nothing.
+/// Counters since the loop was made. Reading them costs nothing. Thread rule: the loop's thread, or
+/// any when the loop does not run.
 struct loop_statistics {
   std::uint64_t turn_count;        ///< calls of kernel::enter
   std::uint64_t completion_count;  ///< CQEs stored
@@ -189,7 +190,8 @@ class loop : public detail::scheduler {
 
   /// Calls `function` on the loop's thread, soon, in the order of posting from one thread. May be
   /// called from any thread; the loop must outlive the call. Throws std::bad_alloc. `function`
-  /// must not throw and cannot await: let it set an event or put into a channel.
+  /// must not throw and cannot await: let it set an event or put into a channel. Between two runs
+  /// it lies there for the next; what comes after the last is destroyed with the loop, uncalled.
   template <class Function>
   void post(Function function) {
     send(*new detail::function_message<Function>(std::move(function)));

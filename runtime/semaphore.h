@@ -1,4 +1,6 @@
 // semaphore and mutex: permits that are given back by themselves.
+// For tasks of one loop, where a mutex is needed only around a co_await. Not for threads: what they
+// share needs a lock of theirs. Read next: wait_queue.h.
 #pragma once
 
 #include <coroutine>

@@ -1,4 +1,6 @@
-// Sleeping and giving way.
+// Sleeping and giving way: sleep_for, sleep_until, yield.
+// Not here: limits on how long something may take (timeout.h). Read next: timer.h, which holds the
+// deadlines.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,8 @@
 // The loop's timers: a heap of deadlines that is cheap to move.
 // A read with a time-out arms and disarms a timer for every message, so both are a store: the heap
 // entry stays where it is, and is put right when it comes to the top. Order: deadline, then the
-// order of arming, so that a simulation replays.
+// order of arming, so that a simulation replays. Not here: who is woken (operation.h, timeout.h)
+// and how the kernel's wait gets its deadline (loop.cpp). Read next: timer.cpp.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // A first-in first-out queue of waiting chains: what event, mutex, semaphore and channel share.
-// Waiters live in the frames that wait, so waiting allocates nothing.
+// Waiters live in the frames that wait, so waiting allocates nothing. Not for waiting on the
+// kernel: operation.h. Read next: event.h, the simplest of those that use it.
 #pragma once
 
 #include <cstddef>
