@@ -195,20 +195,13 @@ class process_signals final : detail::signal_source, detail::timer_node {
   bool closed_ = false;
 };
 
-std::unique_ptr<kernel> choose_kernel(std::string_view name) {
-  if (name == "auto") {
-    if (const char* const wanted = std::getenv("RILL_KERNEL")) name = wanted;
-  }
-  return make_kernel(name);
-}
-
 }  // namespace
 
 int detail::run_main(const run_options& options, main_function& main) {
   try {
     std::optional<signal_state> state;
     if (options.handle_signals) state.emplace();
-    loop on(choose_kernel(options.kernel), options.loop);
+    loop on(make_kernel(options.kernel), options.loop);
     std::optional<process_signals> watch;
     if (state) watch.emplace(on);
     int exit_code = 0;
