@@ -1,15 +1,42 @@
 // The pool of threads for blocking calls. See thread_pool.h.
 #include <rill/runtime/thread_pool.h>
 
+#include <unistd.h>
+
 #include <csignal>
 
 #include <rill/runtime/loop_group.h>
 
 namespace rill::detail {
+namespace {
+
+/// A child made by fork(2) has no threads but the one that called it: it gets a pool of its own,
+/// and leaves its parent's as it is, for nobody there would end.
+class pool_of_process {
+ public:
+  ~pool_of_process() {
+    if (process_ == ::getpid()) delete pool_;
+  }
+  thread_pool& get() {
+    const std::scoped_lock lock(mutex_);
+    if (process_ != ::getpid()) {
+      pool_ = new thread_pool;
+      process_ = ::getpid();
+    }
+    return *pool_;
+  }
+
+ private:
+  std::mutex mutex_;
+  thread_pool* pool_ = nullptr;
+  pid_t process_ = 0;
+};
+
+}  // namespace
 
 thread_pool& thread_pool::shared() {
-  static thread_pool pool;
-  return pool;
+  static pool_of_process all;
+  return all.get();
 }
 
 thread_pool::~thread_pool() {

@@ -1,5 +1,5 @@
-// The contract of the seam (tests/sim/kernel_contract_test.cpp), kept by epoll: the very same tests,
-// with the epoll kernel in the place of the ring's.
+// The contract of the seam (tests/sim/kernel_contract_test.cpp), kept by epoll: the very same
+// tests, with the epoll kernel in the place of the ring's.
 #include <rill/runtime/kernel.h>
 
 // The machine of those tests asks for it by this name.

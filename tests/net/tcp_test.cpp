@@ -559,7 +559,7 @@ TEST(tcp_stream, shares_few_buffers_among_a_thousand_connections) {
   loop_options options;
   options.buffers.small = {512, 8, 8, 4};
   options.buffers.large = {4096, 4, 4, 2};
-  loop on(make_kernel("uring"), options);
+  loop on(make_kernel("auto"), options);
   static constexpr std::size_t count = 1000;
   on.run([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
