@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <rill/runtime/epoll_kernel.h>
+#include <rill/runtime/frame_cache.h>
 #include <rill/runtime/thread_pool.h>
 
 namespace rill::detail {
@@ -44,6 +45,9 @@ class file_job final : public offload_job {
     }
     if (asked.target != nullptr) generation = asked.target->generation;
   }
+
+  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept { free_frame(memory, size); }
 
   void run() noexcept override {
     stage expected = stage::queued;

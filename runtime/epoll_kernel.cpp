@@ -103,7 +103,6 @@ io_uring& epoll_kernel::open(const queue_sizes& sizes) {
 int epoll_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t deadline) noexcept {
   flush_overflow();
   const unsigned taken = take_submissions(to_submit);
-  serve_queued();
   // What has completed at once is worth a turn of the loop before epoll is asked, but not two:
   // whoever keeps completing must not keep the others from being heard.
   if (looked_ && completion_count() >= std::max(min_complete, 1U)) {
@@ -128,14 +127,16 @@ unsigned epoll_kernel::take_submissions(unsigned count) noexcept {
 int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
   std::array<epoll_event, event_max> events;
   for (;;) {
+    // Those that had their share come behind what epoll reports.
+    watch* const queued = std::exchange(queued_first_, nullptr);
+    queued_last_ = nullptr;
     std::int64_t until = deadline;
-    if (completion_count() >= min_complete || queued_first_ != nullptr) {
+    if (completion_count() >= min_complete || queued != nullptr) {
       until = 0;
     } else if (!stalled_.empty()) {
       until = std::min(until, now() + stalled_pause);
     }
     const int count = wait_for_events(events.data(), event_max, until);
-    if (count < 0) return completion_count() != 0 ? 0 : count;
     for (int i = 0; i < count; ++i) {
       if (i + prefetch_distance < count) {
         __builtin_prefetch(find(static_cast<int>(events[i + prefetch_distance].data.u32)));
@@ -144,8 +145,9 @@ int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
     }
     if (!stalled_.empty()) [[unlikely]]
       retry_stalled();
+    serve_queued(queued);
     if (completion_count() >= min_complete) return 0;
-    serve_queued();
+    if (count < 0) return count;
     if (count == 0 && deadline != no_deadline && now() >= deadline) return -ETIME;
   }
 }
@@ -239,12 +241,10 @@ void epoll_kernel::queue(watch& on) noexcept {
   queued_last_ = &on;
 }
 
-void epoll_kernel::serve_queued() noexcept {
-  watch* each = std::exchange(queued_first_, nullptr);
-  queued_last_ = nullptr;
-  while (each != nullptr) {
-    watch& on = *each;
-    each = on.next_queued;
+void epoll_kernel::serve_queued(watch* first) noexcept {
+  while (first != nullptr) {
+    watch& on = *first;
+    first = on.next_queued;
     on.queued = false;
     serve(on);
   }

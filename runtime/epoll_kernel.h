@@ -177,7 +177,7 @@ class epoll_kernel final : public system_kernel {
   void serve(watch& on) noexcept;
   bool serve_list(watch& on, request_list& waiting, bool readers) noexcept;
   void tell_pollers(watch& on, unsigned events) noexcept;
-  void serve_queued() noexcept;
+  void serve_queued(watch* first) noexcept;
   void queue(watch& on) noexcept;
   void retry_stalled() noexcept;
   unsigned completion_count() const noexcept { return completion_tail_ - completion_head_; }
@@ -265,6 +265,7 @@ class epoll_kernel final : public system_kernel {
   request* unused_ = nullptr;
   std::vector<request*> buckets_;  // waiting requests by user_data, for cancelling
   std::size_t waiting_count_ = 0;
+  std::vector<request*> found_;  // of cancel(), kept for its memory
 
   int job_descriptor_ = -1;  // readable when a job has finished; -1 before the first job
   std::mutex job_mutex_;

@@ -290,7 +290,8 @@ void epoll_kernel::cancel(const request& asking) noexcept {
   const bool by_descriptor = (asking.flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool all = any || (asking.flags & IORING_ASYNC_CANCEL_ALL) != 0;
   const auto key = reinterpret_cast<std::uint64_t>(asking.memory);
-  std::vector<request*> found;
+  std::vector<request*>& found = found_;
+  found.clear();
   bool too_late = false;  // a thread of the pool carries it out: it completes by itself
   const auto look_in = [&](std::size_t bucket) {
     for (request* each = buckets_[bucket]; each != nullptr; each = each->next_in_bucket) {
