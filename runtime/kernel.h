@@ -1,6 +1,6 @@
 // The seam: everything the runtime asks of an operating system, below the ring.
 // Above it, operations are written as SQEs into shared memory and read back as CQEs, once, for all
-// kernels. Below it stand `uring` (Linux), `epoll` (Linux where io_uring is blocked), or a simulated
+// kernels. Below it stand `uring` (Linux), `epoll` (where io_uring is blocked), or a simulated
 // network (runtime/sim). One virtual call a loop turn, none per operation; nothing may bypass it,
 // time and randomness included.
 // Not here: any knowledge of tasks. Read next: uring_kernel.cpp, then loop.cpp.
