@@ -90,7 +90,11 @@ progress epoll_kernel::attempt(watch& on, request& tried) noexcept {
 
 /// epoll is to be asked before the next attempt; who said MSG_DONTWAIT does not wait for that.
 progress epoll_kernel::would_block(watch& on, request& tried, bool reading) noexcept {
-  (reading ? on.readable : on.writable) = false;
+  if (reading) {
+    on.readable = false;
+  } else {
+    on.writable = false;
+  }
   const bool is_transfer = tried.opcode == IORING_OP_RECV || tried.opcode == IORING_OP_RECVMSG ||
                            tried.opcode == IORING_OP_SEND || tried.opcode == IORING_OP_SENDMSG;
   if (is_transfer && has(tried, MSG_DONTWAIT)) return fail(tried, EAGAIN);
