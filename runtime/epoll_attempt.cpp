@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <new>
 
 #include <rill/runtime/epoll_kernel.h>
 
@@ -45,11 +46,16 @@ int call_flags(const request& asked) noexcept {
   return static_cast<int>(asked.flags) | MSG_DONTWAIT;
 }
 
-/// Leaves out of the message what was moved.
-void advance(request& asked, std::size_t moved) {
+/// Leaves out of the message what was moved. False: there is no memory for a copy of it.
+bool advance(request& asked, std::size_t moved) noexcept {
   if (asked.message == nullptr) {
     const auto& header = *reinterpret_cast<const msghdr*>(asked.memory);
-    asked.message = new message_copy{header, {header.msg_iov, header.msg_iov + header.msg_iovlen}};
+    try {
+      asked.message =
+          new message_copy{header, {header.msg_iov, header.msg_iov + header.msg_iovlen}};
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
     asked.message->header.msg_iov = asked.message->pieces.data();
   }
   msghdr& header = asked.message->header;
@@ -58,9 +64,10 @@ void advance(request& asked, std::size_t moved) {
     ++header.msg_iov;
     --header.msg_iovlen;
   }
-  if (header.msg_iovlen == 0) return;
+  if (header.msg_iovlen == 0) return true;
   header.msg_iov->iov_base = static_cast<std::byte*>(header.msg_iov->iov_base) + moved;
   header.msg_iov->iov_len -= moved;
+  return true;
 }
 
 }  // namespace
@@ -187,7 +194,7 @@ progress epoll_kernel::receive_message(watch& on, request& tried) noexcept {
     if (got > 0 && static_cast<std::size_t>(got) < left && wants_all(on, tried) &&
         !has(tried, MSG_PEEK)) {
       tried.done += static_cast<std::size_t>(got);
-      advance(tried, static_cast<std::size_t>(got));
+      if (!advance(tried, static_cast<std::size_t>(got))) return fail(tried, ENOMEM);
       continue;
     }
     return finish(tried, got + static_cast<std::int64_t>(tried.done));
@@ -262,7 +269,7 @@ progress epoll_kernel::send(watch& on, request& tried) noexcept {
     if (!is_short || sent == 0 || !wants_all(on, tried)) {
       return finish(tried, static_cast<std::int64_t>(tried.done));
     }
-    if (is_message) advance(tried, static_cast<std::size_t>(sent));
+    if (is_message && !advance(tried, static_cast<std::size_t>(sent))) return fail(tried, ENOMEM);
     if (!on.writable) return would_block(on, tried, false);
   }
 }
@@ -282,8 +289,8 @@ progress epoll_kernel::accept(watch& on, request& tried) noexcept {
       if (errno == EAGAIN) return would_block(on, tried, true);
       return finish(tried, -errno);
     }
-    begin_life(made, on.kind);
-    if (!multishot || !post_more(tried, made, 0)) return finish(tried, made);
+    const int known = begin_life(made, on.kind);
+    if (known < 0 || !multishot || !post_more(tried, made, 0)) return finish(tried, known);
   }
   return progress::unfinished;
 }

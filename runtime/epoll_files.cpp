@@ -9,8 +9,9 @@
 
 #include <atomic>
 #include <cerrno>
+#include <exception>
+#include <new>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <rill/runtime/epoll_kernel.h>
@@ -180,22 +181,37 @@ void epoll_kernel::start_job(const request& asked, watch* on) noexcept {
       return;
     }
   }
-  request& kept = keep(asked);
-  kept.target = on;
-  auto* const job = new file_job(*this, kept);
-  kept.job = job;
-  if (on != nullptr) ++on->job_count;
-  {
-    const std::scoped_lock lock(job_mutex_);
-    ++running_job_count_;
-    finished_jobs_.reserve(finished_jobs_.size() + running_job_count_);
+  request* const kept = keep(asked);
+  file_job* const job = kept == nullptr ? nullptr : make_job(*kept, on);
+  if (job == nullptr) {
+    if (kept != nullptr) drop(*kept);
+    answer(asked, -ENOMEM);
+    return;
   }
   try {
     thread_pool::shared().submit(*job);
-  } catch (const std::system_error&) {  // there is not one thread: the loop has to wait
+  } catch (const std::exception&) {  // not one thread, or no memory: the loop has to wait
     job->run();
     job->finished();
   }
+}
+
+/// nullptr: there is no memory.
+file_job* epoll_kernel::make_job(request& kept, watch* on) noexcept {
+  try {
+    {
+      const std::scoped_lock lock(job_mutex_);
+      finished_jobs_.reserve(finished_jobs_.size() + running_job_count_ + 1);
+    }
+    kept.target = on;
+    kept.job = new file_job(*this, kept);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  if (on != nullptr) ++on->job_count;
+  const std::scoped_lock lock(job_mutex_);
+  ++running_job_count_;
+  return kept.job;
 }
 
 void epoll_kernel::job_finished(file_job& job) noexcept {
@@ -209,19 +225,20 @@ void epoll_kernel::job_finished(file_job& job) noexcept {
 }
 
 void epoll_kernel::take_finished_jobs() noexcept {
-  std::vector<file_job*> finished;
-  {
-    const std::scoped_lock lock(job_mutex_);
-    finished.swap(finished_jobs_);
-    finished_jobs_.reserve(running_job_count_);
-  }
-  for (file_job* const each : finished) {
-    const std::unique_ptr<file_job> job(each);
+  for (;;) {
+    std::unique_ptr<file_job> job;
+    {
+      // Taken one by one, so that the list keeps the room that make_job() has seen to.
+      const std::scoped_lock lock(job_mutex_);
+      if (finished_jobs_.empty()) return;
+      job.reset(finished_jobs_.front());
+      finished_jobs_.erase(finished_jobs_.begin());
+    }
     job->finish_unblocking();
     request* const asked = job->request_of;
     if (asked == nullptr) continue;  // withdrawn: its descriptor was let go with it
     if (job->opcode() == IORING_OP_OPENAT && job->result >= 0) {
-      begin_life(static_cast<int>(job->result), job->opened_kind);
+      job->result = begin_life(static_cast<int>(job->result), job->opened_kind);
     }
     watch* const on = asked->target;
     asked->result = static_cast<int>(job->result);

@@ -5,7 +5,6 @@
 #include <rill/runtime/epoll_kernel.h>
 
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,7 +60,7 @@ io_uring& epoll_kernel::open(const queue_sizes& sizes) {
     throw kernel_error(errno, std::string("cannot use epoll: ") + std::strerror(errno));
   }
   open_wake_descriptor();
-  begin_life(wake_descriptor(), descriptor_kind::stream);
+  found_.reserve(bucket_count_initial);
   submissions_.resize(submission);
   submission_array_.resize(submission);
   for (unsigned i = 0; i < submission; ++i) submission_array_[i] = i;
@@ -334,37 +333,6 @@ bool epoll_kernel::select_buffer(const request& asked, selected_buffer& chosen) 
 }
 
 void epoll_kernel::take_buffer(std::uint16_t group) noexcept { ++find_group(group)->head; }
-
-// ---------------------------------------------------------------- control calls that open or close
-
-int epoll_kernel::socket(int family, int type, int protocol) noexcept {
-  const int made = system_kernel::socket(family, type, protocol);
-  if (made >= 0) begin_life(made, kind_of_socket(family, type, protocol));
-  return made;
-}
-
-int epoll_kernel::socket_pair(int family, int type, int (&descriptors)[2]) noexcept {
-  const int status = system_kernel::socket_pair(family, type, descriptors);
-  if (status < 0) return status;
-  for (const int each : descriptors) begin_life(each, kind_of_socket(family, type, 0));
-  return status;
-}
-
-int epoll_kernel::pipe(int (&descriptors)[2]) noexcept {
-  const int status = system_kernel::pipe(descriptors);
-  if (status < 0) return status;
-  for (const int each : descriptors) begin_life(each, descriptor_kind::stream);
-  return status;
-}
-
-void epoll_kernel::close(int descriptor) noexcept { close_descriptor(descriptor, nullptr); }
-
-int epoll_kernel::signals(std::span<const int> numbers) noexcept {
-  // Non-blocking: of two descriptors for one signal both are reported, and one has it.
-  const int made = open_signals(numbers, SFD_NONBLOCK);
-  if (made >= 0) begin_life(made, descriptor_kind::stream);
-  return made;
-}
 
 }  // namespace detail
 

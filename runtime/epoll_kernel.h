@@ -1,10 +1,11 @@
 // The ring without io_uring: SQEs are read from the queue and carried out with non-blocking calls;
 // what would block waits for epoll; CQEs are posted as the ring posts them.
 //
-//   epoll_kernel.cpp   the queues, enter(): waiting, and what epoll reports
-//   epoll_submit.cpp   from SQE to request; cancelling; closing
-//   epoll_attempt.cpp  the operations, each tried until it would block
-//   epoll_files.cpp    calls that a disk may hold up, in the thread pool
+//   epoll_kernel.cpp       the queues, enter(): waiting, and what epoll reports
+//   epoll_submit.cpp       from SQE to request; waiting; cancelling
+//   epoll_descriptors.cpp  what is known of a descriptor, registering and closing it
+//   epoll_attempt.cpp      the operations, each tried until it would block
+//   epoll_files.cpp        calls that a disk may hold up, in the thread pool
 //
 // Not here: control calls (system_kernel.h). Read next: epoll_kernel.cpp.
 #pragma once
@@ -199,17 +200,21 @@ class epoll_kernel final : public system_kernel {
   void end(request& waiting) noexcept;
   void withdraw(request& waiting, int result) noexcept;
   void cancel(const request& asking) noexcept;
-  int close_descriptor(int descriptor, const request* asking) noexcept;
-  void close_if_idle(watch& on) noexcept;
-  watch* find(int descriptor) noexcept;
-  void begin_life(int descriptor, descriptor_kind kind) noexcept;
-  void forget(watch& on) noexcept;
-  int identify(watch& on) noexcept;
-  int arm(watch& on, unsigned events) noexcept;
-  request& keep(const request& asked) noexcept;
+  request* keep(const request& asked) noexcept;
   void drop(request& gone) noexcept;
   std::size_t bucket_of(std::uint64_t user_data) const noexcept;
   void grow_buckets() noexcept;
+
+  // epoll_descriptors.cpp
+  watch* find(int descriptor) noexcept;
+  bool add_watch_block(unsigned block) noexcept;
+  int begin_life(int descriptor, descriptor_kind kind) noexcept;
+  int begin_lives(int (&descriptors)[2], descriptor_kind kind) noexcept;
+  void forget(watch& on) noexcept;
+  int identify(watch& on) noexcept;
+  int arm(watch& on, unsigned events) noexcept;
+  int close_descriptor(int descriptor, const request* asking) noexcept;
+  void close_if_idle(watch& on) noexcept;
 
   // epoll_attempt.cpp
   progress attempt(watch& on, request& tried) noexcept;
@@ -229,6 +234,7 @@ class epoll_kernel final : public system_kernel {
 
   // epoll_files.cpp
   void start_job(const request& asked, watch* on) noexcept;
+  file_job* make_job(request& kept, watch* on) noexcept;
   progress read_cached(watch& on, request& tried) noexcept;
   bool cancel_job(file_job& job) noexcept;
   void take_finished_jobs() noexcept;

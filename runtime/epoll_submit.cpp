@@ -1,15 +1,12 @@
 // From SQE to request: what ends at once is answered from the stack, what has to wait is kept in
-// the list of its descriptor and by user_data, for cancelling. Descriptors come and go here too.
-// See epoll_kernel.h. Read next: epoll_attempt.cpp.
-#include <fcntl.h>
-#include <netinet/in.h>
+// the list of its descriptor and by user_data, for cancelling.
+// See epoll_kernel.h. Read next: epoll_descriptors.cpp.
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include <rill/runtime/epoll_kernel.h>
@@ -21,8 +18,6 @@ namespace {
 constexpr unsigned known_sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 constexpr unsigned known_modifiers = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT;
 constexpr std::size_t piece_max = 1024;  // UIO_MAXIOV
-// PRI: urgent data, see watch::until_empty.
-constexpr unsigned events_to_read = EPOLLIN | EPOLLRDHUP | EPOLLPRI;
 
 bool is_reading(const request& asked) noexcept {
   return asked.opcode == IORING_OP_RECV || asked.opcode == IORING_OP_RECVMSG ||
@@ -226,26 +221,27 @@ bool epoll_kernel::must_wait_first(watch& on, const request& asked) noexcept {
 }
 
 void epoll_kernel::wait_at(watch& on, const request& asked) noexcept {
-  unsigned events = is_reading(asked) ? events_to_read : unsigned{EPOLLOUT};
+  unsigned events = is_reading(asked) ? 0U : unsigned{EPOLLOUT};
   if (asked.opcode == IORING_OP_POLL_ADD) events = asked.flags & 0xffffU;
-  if (const int status = arm(on, events); status < 0) {
-    if (status == -EPERM) {  // a device that cannot be polled: it blocks a thread of the pool
-      start_job(asked, &on);
-    } else {
-      answer(asked, status);
-      delete asked.message;
-    }
+  const int status = arm(on, events);
+  if (status == -EPERM) {  // a device that cannot be polled: it blocks a thread of the pool
+    start_job(asked, &on);
     return;
   }
-  request& kept = keep(asked);
-  kept.target = &on;
+  request* const kept = status < 0 ? nullptr : keep(asked);
+  if (kept == nullptr) {
+    answer(asked, status < 0 ? status : -ENOMEM);
+    delete asked.message;
+    return;
+  }
+  kept->target = &on;
   if (asked.opcode == IORING_OP_POLL_ADD) {
-    kept.previous = nullptr;
-    kept.next = on.pollers;
-    if (on.pollers != nullptr) on.pollers->previous = &kept;
-    on.pollers = &kept;
+    kept->previous = nullptr;
+    kept->next = on.pollers;
+    if (on.pollers != nullptr) on.pollers->previous = kept;
+    on.pollers = kept;
   } else {
-    (is_reading(asked) ? on.readers : on.writers).append(kept);
+    (is_reading(asked) ? on.readers : on.writers).append(*kept);
   }
 }
 
@@ -339,8 +335,13 @@ std::size_t epoll_kernel::bucket_of(std::uint64_t user_data) const noexcept {
   return static_cast<std::size_t>((user_data * 0x9e3779b97f4a7c15U) >> 32) & (buckets_.size() - 1);
 }
 
-request& epoll_kernel::keep(const request& asked) noexcept {
-  if (unused_ == nullptr) unused_ = &requests_.emplace_back();
+/// nullptr: there is no memory.
+request* epoll_kernel::keep(const request& asked) noexcept {
+  try {
+    if (unused_ == nullptr) unused_ = &requests_.emplace_back();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
   request& kept = *unused_;
   unused_ = kept.next;
   kept = asked;
@@ -348,7 +349,7 @@ request& epoll_kernel::keep(const request& asked) noexcept {
   request*& bucket = buckets_[bucket_of(kept.user_data)];
   kept.next_in_bucket = bucket;
   bucket = &kept;
-  return kept;
+  return &kept;
 }
 
 void epoll_kernel::drop(request& gone) noexcept {
@@ -362,7 +363,12 @@ void epoll_kernel::drop(request& gone) noexcept {
 }
 
 void epoll_kernel::grow_buckets() noexcept {
-  std::vector<request*> before(buckets_.size() * 2);
+  std::vector<request*> before;
+  try {
+    before.resize(buckets_.size() * 2);
+  } catch (const std::bad_alloc&) {
+    return;  // longer chains do too
+  }
   before.swap(buckets_);
   for (request* each : before) {
     while (each != nullptr) {
@@ -373,125 +379,6 @@ void epoll_kernel::grow_buckets() noexcept {
       each = next;
     }
   }
-}
-
-// ---------------------------------------------------------------- descriptors
-
-descriptor_kind kind_of_socket(int family, int type, int protocol) noexcept {
-  const int kind = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (kind != SOCK_STREAM && kind != SOCK_SEQPACKET) return descriptor_kind::datagram_socket;
-  const bool is_tcp = kind == SOCK_STREAM && (family == AF_INET || family == AF_INET6) &&
-                      (protocol == 0 || protocol == IPPROTO_TCP);
-  return is_tcp ? descriptor_kind::tcp : descriptor_kind::stream_socket;
-}
-
-watch* epoll_kernel::find(int descriptor) noexcept {
-  if (descriptor < 0) return nullptr;
-  const auto block = static_cast<unsigned>(descriptor) / watch_block_size;
-  // No process may have more (the largest fs.nr_open).
-  if (block >= watches_.size() || watches_[block] == nullptr) [[unlikely]] {
-    if (block >= (1U << 30) / watch_block_size) return nullptr;
-    if (block >= watches_.size()) watches_.resize(block + 1);
-    watches_[block] = std::make_unique<watch[]>(watch_block_size);
-    for (unsigned i = 0; i < watch_block_size; ++i) {
-      watches_[block][i].descriptor = static_cast<int>(block * watch_block_size + i);
-    }
-  }
-  return &watches_[block][static_cast<unsigned>(descriptor) % watch_block_size];
-}
-
-/// The number is new: what was known of it is over.
-void epoll_kernel::begin_life(int descriptor, descriptor_kind kind) noexcept {
-  watch& on = *find(descriptor);
-  // Somebody has closed it behind our back: these can only end.
-  on.closing = false;
-  while (!on.readers.empty()) withdraw(*on.readers.first, -ECANCELED);
-  while (!on.writers.empty()) withdraw(*on.writers.first, -ECANCELED);
-  while (on.pollers != nullptr) withdraw(*on.pollers, -ECANCELED);
-  ++on.generation;
-  on.registered = 0;
-  on.job_count = 0;
-  on.kind = kind;
-  on.readable = on.writable = true;
-  on.until_empty = on.no_nowait = false;
-  on.made_here = true;
-}
-
-/// Before the descriptor is closed.
-void epoll_kernel::forget(watch& on) noexcept {
-  // Closing alone does not end it as long as a copy lives on, in a child process for instance.
-  if (on.registered != 0) ::epoll_ctl(epoll_, EPOLL_CTL_DEL, on.descriptor, nullptr);
-  ++on.generation;
-  on.registered = 0;
-  on.kind = descriptor_kind::unknown;
-  on.readable = on.writable = true;
-  on.until_empty = on.no_nowait = on.closing = on.made_here = false;
-}
-
-int epoll_kernel::identify(watch& on) noexcept {
-  struct stat status{};
-  if (::fstat(on.descriptor, &status) != 0) return -errno;
-  if (S_ISSOCK(status.st_mode)) {
-    const auto get = [&on](int option) {
-      int value = 0;
-      socklen_t size = sizeof(value);
-      ::getsockopt(on.descriptor, SOL_SOCKET, option, &value, &size);
-      return value;
-    };
-    on.kind = kind_of_socket(get(SO_DOMAIN), get(SO_TYPE), get(SO_PROTOCOL));
-  } else {
-    const bool is_file =
-        S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-    on.kind = is_file ? descriptor_kind::file : descriptor_kind::stream;
-  }
-  return 0;
-}
-
-/// Lets epoll watch for `events` too. If they are there already, epoll reports them at once.
-int epoll_kernel::arm(watch& on, unsigned events) noexcept {
-  // A TCP socket says that it is writable only after it was full, so watching for that costs
-  // nothing. Others say it whenever a peer has read.
-  unsigned wanted = events | on.registered | events_to_read;
-  if (on.kind == descriptor_kind::tcp) wanted |= EPOLLOUT;
-  if (wanted == on.registered) return 0;
-  epoll_event event{};
-  event.events = wanted | EPOLLET;
-  event.data.u64 = (std::uint64_t{on.generation} << 32) | static_cast<unsigned>(on.descriptor);
-  const int operation = on.registered == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  int status = ::epoll_ctl(epoll_, operation, on.descriptor, &event);
-  // Only of descriptors that came from outside it is not known.
-  if (status != 0 && errno == EEXIST) {
-    status = ::epoll_ctl(epoll_, EPOLL_CTL_MOD, on.descriptor, &event);
-  }
-  if (status != 0) return -errno;
-  on.registered = wanted;
-  return 0;
-}
-
-int epoll_kernel::close_descriptor(int descriptor, const request* asking) noexcept {
-  watch* const on = find(descriptor);
-  int status = 0;
-  if (on == nullptr || on->closing) {
-    status = -EBADF;
-  } else if (!on->is_idle()) {
-    on->closing = true;  // takes effect when the last operation lets go, as on the ring
-  } else if (on->kind == descriptor_kind::file && asking != nullptr) {
-    forget(*on);
-    on->closing = true;
-    start_job(*asking, on);  // what a file still has to write may take its time
-    return 0;
-  } else {
-    forget(*on);
-    status = negative_errno(::close(descriptor));
-  }
-  if (asking != nullptr) answer(*asking, status);
-  return status;
-}
-
-void epoll_kernel::close_if_idle(watch& on) noexcept {
-  if (!on.is_idle()) return;
-  forget(on);
-  ::close(on.descriptor);
 }
 
 }  // namespace rill::detail
