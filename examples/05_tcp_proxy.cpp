@@ -22,6 +22,7 @@ struct options {
   std::string host = "localhost";
   std::string service = "8888";
   std::uint16_t listen_port = 0;
+  std::string kernel = "auto";
 };
 
 rill::task<> proxy(const options& chosen) {
@@ -46,6 +47,10 @@ int main(int argc, char** argv) {
   app.add_option("HOST", chosen.host, "where to (localhost)");
   app.add_option("PORT", chosen.service, "port number or service name there (8888)");
   app.add_option("--port", chosen.listen_port, "port to listen on, 0 for any (0)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
-  return rill::run(proxy, std::cref(chosen));
+
+  rill::run_options how;
+  how.kernel = chosen.kernel;
+  return rill::run(how, proxy, std::cref(chosen));
 }

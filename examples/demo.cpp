@@ -22,6 +22,7 @@ struct options {
   std::string host = "localhost";
   std::uint16_t tcp_port = 8888;
   std::uint16_t udp_port = 9999;
+  std::string kernel = "auto";
 };
 
 void explain(std::uint16_t tcp_port, std::uint16_t udp_port) {
@@ -74,6 +75,10 @@ int main(int argc, char** argv) {
   app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
   app.add_option("--tcp-port", chosen.tcp_port, "TCP echo, 0 for any free port (8888)");
   app.add_option("--udp-port", chosen.udp_port, "UDP echo, 0 for any free port (9999)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
-  return rill::run(demo, std::cref(chosen));
+
+  rill::run_options how;
+  how.kernel = chosen.kernel;
+  return rill::run(how, demo, std::cref(chosen));
 }

@@ -20,6 +20,7 @@ struct options {
   std::string port;
   std::string message;
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
+  std::string kernel = "auto";
 };
 
 // An echo without end would fill the memory: nobody types a message of this size.
@@ -51,6 +52,10 @@ int main(int argc, char** argv) {
   app.add_option("PORT", chosen.port, "port number or service name")->required();
   app.add_option("MESSAGE", chosen.message, "what to send")->required();
   program::add_duration(app, "--timeout", chosen.timeout, "for all of it (10s)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
-  return rill::run(echo_client, std::cref(chosen));
+
+  rill::run_options how;
+  how.kernel = chosen.kernel;
+  return rill::run(how, echo_client, std::cref(chosen));
 }

@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-connections", chosen.connection_max, "over all loops (what fits)");
   program::add_duration(app, "--idle-timeout", chosen.idle_timeout, "a silent peer's time (5m)");
   program::add_duration(app, "--drain-timeout", chosen.drain_timeout, "time to finish in (5s)");
-  app.add_option("--kernel", chosen.kernel, "auto or uring (auto)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
   const std::size_t fitting = program::default_connection_max(chosen.threads);
   if (chosen.connection_max == 0) chosen.connection_max = fitting;

@@ -1,4 +1,5 @@
-// What the example programs share: durations on the command line, limits, the ready lines.
+// What the example programs share: durations and the kernel on the command line, limits, the ready
+// lines.
 // Not here: anything about rill worth learning; that is in the programs.
 #pragma once
 
@@ -41,6 +42,12 @@ inline CLI::Option* add_duration(CLI::App& app, const std::string& name,
                                  std::chrono::milliseconds& value, const std::string& help) {
   return app.add_option_function<std::string>(
       name, [&value](const std::string& text) { value = parse_duration(text); }, help);
+}
+
+/// --kernel, for rill::run_options::kernel.
+inline void add_kernel(CLI::App& app, std::string& kernel) {
+  app.add_option("--kernel", kernel, "auto, uring or epoll (auto: $RILL_KERNEL, or what works)")
+      ->check(CLI::IsMember({"auto", "uring", "epoll"}));
 }
 
 /// How many descriptors this process may have, after asking for as many as it is allowed.

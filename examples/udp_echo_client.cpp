@@ -22,6 +22,7 @@ struct options {
   std::string port;
   std::string message;
   std::chrono::milliseconds timeout = std::chrono::seconds(5);
+  std::string kernel = "auto";
 };
 
 rill::task<std::string> ask(rill::endpoint server, const std::string& message) {
@@ -60,6 +61,10 @@ int main(int argc, char** argv) {
   app.add_option("PORT", chosen.port, "port number or service name")->required();
   app.add_option("MESSAGE", chosen.message, "what to send")->required();
   program::add_duration(app, "--timeout", chosen.timeout, "how long to wait (5s)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
-  return rill::run(udp_echo_client, std::cref(chosen));
+
+  rill::run_options how;
+  how.kernel = chosen.kernel;
+  return rill::run(how, udp_echo_client, std::cref(chosen));
 }

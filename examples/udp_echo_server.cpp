@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-connections", chosen.connection_max, "no effect: UDP has none");
   program::add_duration(app, "--idle-timeout", chosen.idle_timeout, "no effect on UDP");
   program::add_duration(app, "--drain-timeout", chosen.drain_timeout, "no effect on UDP");
-  app.add_option("--kernel", chosen.kernel, "auto or uring (auto)");
+  program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 
   rill::run_options how;

@@ -1,7 +1,8 @@
 // The seam: everything the runtime asks of an operating system, below the ring.
 // Above it, operations are written as SQEs into shared memory and read back as CQEs, once, for all
-// kernels. Below it stands `uring` (Linux), or a simulated network (runtime/sim). One virtual call
-// a loop turn, none per operation; nothing may bypass it, time and randomness included.
+// kernels. Below it stand `uring` (Linux), `epoll` (where io_uring is blocked), or a simulated
+// network (runtime/sim). One virtual call a loop turn, none per operation; nothing may bypass it,
+// time and randomness included.
 // Not here: any knowledge of tasks. Read next: uring_kernel.cpp, then loop.cpp.
 #pragma once
 
@@ -63,7 +64,7 @@ class kernel {
   kernel& operator=(const kernel&) = delete;
   virtual ~kernel() = default;
 
-  /// "uring", "sim" ...
+  /// "uring", "epoll", "sim".
   virtual std::string_view name() const noexcept = 0;
 
   /// Makes the queues: memory of liburing's layout, valid as long as this object. When the
@@ -136,11 +137,18 @@ inline constexpr std::uint64_t wake_tag = 1;
 /// connection when its server drains.
 inline constexpr std::uint64_t ignore_tag = 0;
 
-/// Linux's own. Nothing is opened yet.
+/// io_uring, Linux 6.1 or newer. Nothing is opened yet.
 std::unique_ptr<kernel> make_uring_kernel();
+/// The same operations by non-blocking calls and epoll, for places where io_uring is blocked or too
+/// old. Nothing is opened yet.
+std::unique_ptr<kernel> make_epoll_kernel();
 
-/// The kernel named by `name` ("uring", or "auto" for the best that works here). Throws
-/// std::invalid_argument for a name that is none.
+/// Why io_uring cannot be used here, as one sentence; empty when it can. Opens a ring to see.
+std::string uring_obstacle();
+
+/// The kernel named by `name`: "uring", "epoll", or "auto". "auto" is what the environment variable
+/// RILL_KERNEL names, if it is set; else the best that works here: uring, or epoll with one line on
+/// stderr that says why, once in a process. Throws std::invalid_argument for a name that is none.
 std::unique_ptr<kernel> make_kernel(std::string_view name);
 
 }  // namespace rill

@@ -205,13 +205,6 @@ struct destroys_or_keeps {
   }
 };
 
-std::unique_ptr<kernel> choose_kernel(std::string_view name) {
-  if (name == "auto") {
-    if (const char* const wanted = std::getenv("RILL_KERNEL")) name = wanted;
-  }
-  return make_kernel(name);
-}
-
 }  // namespace
 
 int detail::run_main(const run_options& options, main_function& main) {
@@ -219,7 +212,7 @@ int detail::run_main(const run_options& options, main_function& main) {
     std::optional<signal_state> state;
     if (options.handle_signals) state.emplace();
     const std::unique_ptr<loop, destroys_or_keeps> on(
-        new loop(choose_kernel(options.kernel), options.loop));
+        new loop(make_kernel(options.kernel), options.loop));
     std::optional<process_signals> watch;
     if (state) watch.emplace(*on);
     int exit_code = 0;

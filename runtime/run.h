@@ -18,7 +18,8 @@
 namespace rill {
 
 struct run_options {
-  /// "auto", or a kernel by name. With "auto" the environment variable RILL_KERNEL may name one.
+  /// "uring", "epoll", or "auto": what the environment variable RILL_KERNEL names, else the best
+  /// that works here, with a line on stderr if that is not io_uring. See make_kernel().
   std::string_view kernel = "auto";
   loop_options loop{};
   /// Off: SIGINT, SIGTERM, SIGUSR1 and SIGPIPE are left as they are, for programs that have their

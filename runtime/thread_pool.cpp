@@ -1,14 +1,36 @@
 // The pool of threads for blocking calls. See thread_pool.h.
 #include <rill/runtime/thread_pool.h>
 
+#include <unistd.h>
+
 #include <csignal>
 #include <thread>
 
 #include <rill/runtime/loop_group.h>
 
 namespace rill::detail {
-
 namespace {
+
+/// A child made by fork(2) has no threads but the one that called it: it gets a pool of its own,
+/// and leaves its parent's as it is.
+class pool_of_process {
+ public:
+  thread_pool& get() {
+    const std::scoped_lock lock(mutex_);
+    if (process_ != ::getpid()) {
+      inherited_ = pool_;  // of no use, and no leak
+      pool_ = new thread_pool;
+      process_ = ::getpid();
+    }
+    return *pool_;
+  }
+
+ private:
+  std::mutex mutex_;
+  thread_pool* pool_ = nullptr;
+  [[maybe_unused]] thread_pool* inherited_ = nullptr;
+  pid_t process_ = 0;
+};
 
 /// New threads inherit the mask of their maker: signals belong to the loops, never to the pool.
 class all_signals_blocked {
@@ -29,8 +51,8 @@ class all_signals_blocked {
 }  // namespace
 
 thread_pool& thread_pool::shared() {
-  static auto* const pool = new thread_pool;
-  return *pool;
+  static auto* const all = new pool_of_process;
+  return all->get();
 }
 
 void thread_pool::submit(offload_job& job) {

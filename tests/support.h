@@ -16,10 +16,10 @@
 
 namespace rill::test {
 
-/// Runs a task on a loop of its own over io_uring and gives its result.
+/// Runs a task on a loop of its own over the kernel that RILL_KERNEL names and gives its result.
 template <class T>
 T run_loop(task<T> main) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   return on.run(std::move(main));
 }
 

@@ -22,15 +22,16 @@ import subprocess
 import sys
 import time
 
-# Name -> (binary, extra arguments for messages of 16 KiB and more). The raw ring is tuned for each
-# column because it stands for the limit; nothing else is.
+# Name -> (binary, arguments, extra ones for messages of 16 KiB and more). The raw ring is tuned for
+# each column because it stands for the limit; nothing else is.
 SERVERS = {
-    "rill": ("rill_echo", []),
-    "raw_uring": ("raw_uring_echo", ["--large"]),
-    "raw_epoll": ("raw_epoll_echo", []),
-    "thread": ("thread_echo", []),
-    "asio": ("asio_echo", []),
-    "libuv": ("libuv_echo", []),
+    "rill": ("rill_echo", ["--kernel", "uring"], []),
+    "rill_epoll": ("rill_echo", ["--kernel", "epoll"], []),
+    "raw_uring": ("raw_uring_echo", [], ["--large"]),
+    "raw_epoll": ("raw_epoll_echo", [], []),
+    "thread": ("thread_echo", [], []),
+    "asio": ("asio_echo", [], []),
+    "libuv": ("libuv_echo", [], []),
 }
 RAW = ("raw_uring", "raw_epoll")
 SCENARIOS = ["1x64", "50x64", "1000x64", "8000x64", "50x4096", "1000x4096", "50x65536",
@@ -104,8 +105,9 @@ class Child:
 
 
 def server_command(name, size, options):
-    binary, large = SERVERS[name]
-    return [str(options.bin_dir / binary), "--port", "0"] + (large if size >= 16384 else [])
+    binary, arguments, large = SERVERS[name]
+    return ([str(options.bin_dir / binary), "--port", "0"] + arguments
+            + (large if size >= 16384 else []))
 
 
 def start_server(name, size, options):

@@ -1,6 +1,7 @@
 // The echo server of the comparison, written with rill: what a user would write, and nothing else.
 // Not here: options and robustness of examples/echo_server.cpp.
 #include <cstdint>
+#include <string>
 
 #include "server.h"
 #include <rill/net/serve.h>
@@ -25,9 +26,13 @@ rill::task<> service(std::uint16_t port) {
 
 int main(int argc, char** argv) {
   std::uint16_t port = 0;
+  std::string kernel = "auto";
   CLI::App app{"Echo by rill: one coroutine for each connection."};
   app.add_option("--port", port, "port on 127.0.0.1, 0 for any free one");
+  app.add_option("--kernel", kernel, "auto, uring or epoll");
   bench::parse_or_exit(app, argc, argv);
   bench::raise_descriptor_limit();
-  return rill::run(service, port);
+  rill::run_options how;
+  how.kernel = kernel;
+  return rill::run(how, service, port);
 }

@@ -56,7 +56,7 @@ TEST(receive_buffers,
      is_served_with_small_buffers_while_all_large_ones_are_lent_and_does_not_spin) {
   loop_options options;
   options.buffers.large = {65536, 4, 4, 4};
-  loop on(make_kernel("uring"), options);
+  loop on(make_kernel("auto"), options);
   on.run([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
     std::vector<tcp_stream> senders;
@@ -128,7 +128,7 @@ TEST(receive_buffers, shares_few_buffers_among_a_thousand_connections) {
   loop_options options;
   options.buffers.small = {512, 8, 8, 4};
   options.buffers.large = {4096, 4, 4, 2};
-  loop on(make_kernel("uring"), options);
+  loop on(make_kernel("auto"), options);
   static constexpr std::size_t count = 1000;
   on.run([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);

@@ -14,15 +14,15 @@
 // and g++ warns of frames with members that have no linkage.
 namespace rill::test {
 
-/// Runs a task over io_uring.
-struct on_uring {
+/// Runs a task over the kernel that RILL_KERNEL names.
+struct on_linux {
   template <class Body>
   static void run(Body&& body) {
     run_loop(std::forward<Body>(body));
   }
 };
 
-struct tcp_maker : on_uring {
+struct tcp_maker : on_linux {
   using stream = tcp_stream;
 
   static task<std::pair<stream, stream>> make() {
@@ -42,20 +42,20 @@ struct simulated_tcp_maker : tcp_maker {
   }
 };
 
-struct unix_maker : on_uring {
+struct unix_maker : on_linux {
   using stream = unix_stream;
 
   static task<std::pair<stream, stream>> make() { co_return unix_stream::pair(); }
 };
 
-struct memory_maker : on_uring {
+struct memory_maker : on_linux {
   using stream = memory_stream;
 
   static task<std::pair<stream, stream>> make() { co_return memory_stream_pair(); }
 };
 
 /// Through a narrow pipe, in pieces that never fit.
-struct narrow_memory_maker : on_uring {
+struct narrow_memory_maker : on_linux {
   using stream = memory_stream;
 
   static task<std::pair<stream, stream>> make() {

@@ -183,7 +183,7 @@ TEST(udp, receives_although_all_buffers_of_the_loop_are_lent) {
   options.buffers.large.buffer_max = 2;
   options.buffers.large.ring_size = 2;
   options.buffers.large.ring_initial = 2;
-  loop on(make_kernel("uring"), options);
+  loop on(make_kernel("auto"), options);
   on.run([]() -> task<> {
     udp_socket server = udp_socket::bind(any_port);
     udp_socket client = udp_socket::bind(any_port);

@@ -272,7 +272,7 @@ TEST_F(file_test, a_destroyed_file_closes_its_descriptor_before_the_loop_ends) {
   made("a", "x");
   const std::size_t before = open_descriptor_count();
   {
-    loop on(make_kernel("uring"));
+    loop on(make_kernel("auto"));
     on.run([](std::string name) -> task<> {
       for (int i = 0; i < 100; ++i) const file opened = co_await file::open(name);
       file first = co_await file::open(name);

@@ -278,7 +278,7 @@ TEST(task, cancelled_by_itself_in_its_last_step_still_gives_its_result) {
 }
 
 TEST(task, cancelled_main_task_ends_the_loop) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   const auto forever = []() -> task<> {
     loop& mine = loop::current();
     mine.post([&mine] { mine.cancel(); });
@@ -294,7 +294,7 @@ TEST(task, cancelled_main_task_ends_the_loop) {
 }
 
 TEST(task, a_loop_runs_one_task_after_another) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   EXPECT_EQ(on.run(add(1, 2)), 3);
   EXPECT_EQ(on.run(add(3, 4)), 7);
 }

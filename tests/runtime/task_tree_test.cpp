@@ -133,7 +133,7 @@ TEST(task_tree_death_test, a_loop_that_is_left_with_tasks_tells_them_and_aborts)
   EXPECT_DEATH(
       {
         event gate;
-        auto on = std::make_unique<loop>(make_kernel("uring"));
+        auto on = std::make_unique<loop>(make_kernel("auto"));
         on->start(wait_outside(gate));
         on->post([] {});
         on->turn();
