@@ -46,56 +46,60 @@ class tree_report : public std::enable_shared_from_this<tree_report> {
  public:
   static std::shared_ptr<tree_report> begin(loop& asker) {
     auto report = std::make_shared<tree_report>();
-    loop::for_each_running(
-        [&](loop& each) { report->entries_.push_back({each.thread_number(), std::nullopt}); });
-    report->missing_ = report->entries_.size();
-    std::size_t index = 0;
-    std::optional<std::size_t> own;
-    loop::for_each_running([&](loop& each) {
-      // A loop that has begun since is left out, one that has ended is said to be busy.
-      if (index == report->entries_.size()) return;
-      const std::size_t mine = index++;
-      if (&each == &asker) {
-        own = mine;
-      } else {
-        each.post([report, mine, &each] { report->answer(mine, each.task_tree()); });
-      }
-    });
-    if (own) report->answer(*own, asker.task_tree());
+    {
+      // One walk, since loops begin and end; the answers wait until all have been asked.
+      const std::scoped_lock lock(report->mutex_);
+      loop::for_each_running([&](loop& each) {
+        const std::size_t mine = report->entries_.size();
+        report->entries_.push_back({each.thread_number(), std::nullopt});
+        if (&each == &asker) {
+          report->entries_[mine].tree = each.task_tree();
+        } else {
+          ++report->missing_;
+          each.post([report, mine, &each] { report->answer(mine, each.task_tree()); });
+        }
+      });
+    }
+    report->print_if(all_have_answered);
     return report;
   }
 
   /// Prints what there is, unless all was printed before.
-  void finish() {
-    const std::scoped_lock lock(mutex_);
-    print();
-  }
+  void finish() { print_if(always); }
   bool is_finished() {
     const std::scoped_lock lock(mutex_);
     return printed_;
   }
 
  private:
+  enum condition : unsigned char { all_have_answered, always };
   struct entry {
     int thread;
     std::optional<std::string> tree;
   };
 
   void answer(std::size_t index, std::string tree) {
-    const std::scoped_lock lock(mutex_);
-    if (printed_) return;
-    entries_[index].tree = std::move(tree);
-    if (--missing_ == 0) print();
-  }
-  void print() {
-    if (printed_) return;
-    printed_ = true;
-    std::string text;
-    for (const entry& each : entries_) {
-      text += std::string(::program_invocation_short_name) + ", loop of thread " +
-              std::to_string(each.thread) + ": ";
-      text += each.tree ? *each.tree : "busy, no answer within a second\n";
+    {
+      const std::scoped_lock lock(mutex_);
+      if (printed_) return;
+      entries_[index].tree = std::move(tree);
+      --missing_;
     }
+    print_if(all_have_answered);
+  }
+  void print_if(condition when) {
+    std::string text;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (printed_ || (when == all_have_answered && missing_ != 0)) return;
+      printed_ = true;
+      for (const entry& each : entries_) {
+        text += std::string(::program_invocation_short_name) + ", loop of thread " +
+                std::to_string(each.thread) + ": ";
+        text += each.tree ? *each.tree : "busy, no answer within a second\n";
+      }
+    }
+    // With no lock held: whoever reads stderr may be slow.
     write_to_stderr(text);
   }
 

@@ -71,25 +71,43 @@ struct detail::signal_list {
   }
   /// `reader` has read `number`: all on its loop get it now, the others by message.
   void pass_on(const signal_source& reader, int number) noexcept {
-    const std::scoped_lock lock(mutex);
-    const loop& here = reader.owner_loop();
+    loop& here = reader.owner_loop();
     // Without a real descriptor to wake it the kernel is a simulated one, and so are its signals.
-    const bool alone = reader.owner_loop().kernel().wake_descriptor() < 0;
-    for (signal_source* const each : sources) {
-      if ((each->set_ & bit_of(number)) == 0) continue;
-      loop& there = each->owner_loop();
-      if (&there == &here) {
-        each->arrived(number);
-      } else if (!alone) {
+    if (here.kernel().wake_descriptor() >= 0) {
+      const std::scoped_lock lock(mutex);
+      for (const signal_source* const each : sources) {
+        loop& there = each->owner_loop();
+        if ((each->set_ & bit_of(number)) == 0 || &there == &here) continue;
         there.post([this, id = each->id_, number] { deliver(id, number); });
       }
     }
+    std::uint64_t last = 0;
+    while (signal_source* const next = next_on(here, number, last)) {
+      last = next->id_;
+      next->arrived(number);
+    }
   }
-  void deliver(std::uint64_t id, int number) noexcept {
+
+ private:
+  /// The first on `here` that names `number` and was made after number `last`. Sources come and go
+  /// on their own loop's thread only, so it can be told with the list unlocked, which may take
+  /// its time: a task tree is written to a slow stderr.
+  signal_source* next_on(const loop& here, int number, std::uint64_t last) noexcept {
     const std::scoped_lock lock(mutex);
     for (signal_source* const each : sources) {
-      if (each->id_ == id) each->arrived(number);
+      if (each->id_ > last && &each->owner_loop() == &here && (each->set_ & bit_of(number)) != 0) {
+        return each;
+      }
     }
+    return nullptr;
+  }
+  signal_source* find(std::uint64_t id) noexcept {
+    const std::scoped_lock lock(mutex);
+    const auto found = std::ranges::find(sources, id, &signal_source::id_);
+    return found == sources.end() ? nullptr : *found;
+  }
+  void deliver(std::uint64_t id, int number) noexcept {
+    if (signal_source* const source = find(id)) source->arrived(number);
   }
 };
 
