@@ -150,6 +150,9 @@ class branches_scope : public scope {
   /// begin: the awaiting chain is suspended and `count` branches are to begin.
   entry enter(promise_base& awaiting, std::size_t count) noexcept;
   ~branches_scope() = default;
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
 
   std::size_t running_count_ = 0;
   std::exception_ptr error_;
@@ -212,9 +215,6 @@ class listed_branches : public Base {
 
  protected:
   ~listed_branches() = default;
-  void rethrow() const {
-    if (this->error_) std::rethrow_exception(this->error_);
-  }
   std::tuple<branch_of<Results>...> branches_;
 };
 
@@ -239,9 +239,6 @@ class vector_branches : public Base {
 
  protected:
   ~vector_branches() = default;
-  void rethrow() const {
-    if (this->error_) std::rethrow_exception(this->error_);
-  }
   branch_list<T> branches_;
 };
 

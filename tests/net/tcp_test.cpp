@@ -113,7 +113,7 @@ TEST(tcp_connect, can_come_from_a_chosen_address) {
 TEST(tcp_listener, says_which_port_is_taken) {
   run_loop([]() -> task<> {
     const tcp_listener first = tcp_listener::bind(any_port);
-    const std::size_t before = open_descriptors();
+    const std::size_t before = open_descriptor_count();
     std::string text;
     try {
       tcp_listener::bind(first.local());
@@ -123,7 +123,7 @@ TEST(tcp_listener, says_which_port_is_taken) {
     EXPECT_EQ(text, "bind " + first.local().to_string() + ": Address already in use");
     const std::array<endpoint, 2> both{any_port, first.local()};
     EXPECT_THROW(tcp_listener::bind(both), io_error);
-    while (open_descriptors() != before) co_await yield();
+    while (open_descriptor_count() != before) co_await yield();
   });
 }
 
@@ -564,7 +564,7 @@ TEST(tcp_stream, never_sees_what_came_for_an_earlier_descriptor_of_its_number) {
 
 TEST(tcp_stream, leaves_no_descriptor_after_5000_connections_that_vanish) {
   const descriptor_limit more;
-  const std::size_t before = open_descriptors();
+  const std::size_t before = open_descriptor_count();
   run_loop([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
     const endpoint to = listener.local();
@@ -586,7 +586,7 @@ TEST(tcp_stream, leaves_no_descriptor_after_5000_connections_that_vanish) {
       });
     });
   });
-  EXPECT_EQ(open_descriptors(), before);
+  EXPECT_EQ(open_descriptor_count(), before);
 }
 
 /// Everything a session does, from binding to closing.
@@ -611,7 +611,7 @@ task<> whole_session() {
 }
 
 TEST(tcp_stream, can_be_cancelled_at_every_step_of_a_session) {
-  const std::size_t before = open_descriptors();
+  const std::size_t before = open_descriptor_count();
   bool finished = false;
   int steps = 0;
   for (; !finished && steps < 1000; ++steps) {
@@ -627,7 +627,7 @@ TEST(tcp_stream, can_be_cancelled_at_every_step_of_a_session) {
       });
     });
     EXPECT_EQ(frame_statistics().live_count, frames);
-    EXPECT_EQ(open_descriptors(), before);
+    EXPECT_EQ(open_descriptor_count(), before);
   }
   EXPECT_TRUE(finished);
   EXPECT_GT(steps, 10);

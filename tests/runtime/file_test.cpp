@@ -3,7 +3,6 @@
 #include <rill/runtime/file.h>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/descriptors.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/nursery.h>
@@ -31,6 +31,7 @@ namespace rill {
 namespace {
 
 using namespace std::chrono_literals;
+using test::open_descriptor_count;
 using test::run_loop;
 
 std::span<const std::byte> bytes_of(std::string_view text) {
@@ -59,14 +60,6 @@ class file_test : public testing::Test {
  private:
   std::string folder_;
 };
-
-std::size_t open_descriptor_count() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
-    ++count;
-  }
-  return count;
-}
 
 TEST_F(file_test, what_was_written_can_be_read_back) {
   run_loop([&]() -> task<> {
@@ -382,16 +375,13 @@ TEST_F(file_test, many_operations_on_one_file_may_run_at_once) {
 TEST_F(file_test, a_full_descriptor_table_is_an_error_of_open) {
   made("a", "x");
   run_loop([&]() -> task<> {
-    rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
-    rlimit low = before;
-    low.rlim_cur = 3;
-    ::setrlimit(RLIMIT_NOFILE, &low);
-    const result<file> refused = co_await as_result(file::open(path("a")));
-    ::setrlimit(RLIMIT_NOFILE, &before);
-    EXPECT_FALSE(refused);
-    if (!refused) {
-      EXPECT_EQ(refused.error(), std::errc::too_many_files_open);
+    {
+      const test::descriptor_limit none(3);
+      const result<file> refused = co_await as_result(file::open(path("a")));
+      EXPECT_FALSE(refused);
+      if (!refused) {
+        EXPECT_EQ(refused.error(), std::errc::too_many_files_open);
+      }
     }
     const file opened = co_await file::open(path("a"));
     EXPECT_TRUE(opened.is_open());

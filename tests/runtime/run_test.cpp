@@ -9,7 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -20,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/child_process.h"
+#include "support/descriptors.h"
 #include <rill/runtime/blocking.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/loop_group.h>
@@ -249,16 +249,8 @@ TEST(run, sigusr1_writes_the_trees_of_all_loops_and_names_a_busy_one) {
 
 TEST(run, what_it_changes_in_the_process_is_restored) {
   child_process child([] {
-    const auto descriptors = [] {
-      std::size_t count = 0;
-      for ([[maybe_unused]] const auto& each :
-           std::filesystem::directory_iterator("/proc/self/fd")) {
-        ++count;
-      }
-      return count;
-    };
     ::signal(SIGPIPE, SIG_DFL);
-    const std::size_t before = descriptors();
+    const std::size_t before = test::open_descriptor_count();
     const int code = run([&]() -> task<> {
       ::raise(SIGPIPE);  // ignored
       sigset_t mask;
@@ -271,7 +263,7 @@ TEST(run, what_it_changes_in_the_process_is_restored) {
     struct sigaction on_pipe{};
     ::sigaction(SIGPIPE, nullptr, &on_pipe);
     if (sigismember(&mask, SIGTERM) != 0 || on_pipe.sa_handler != SIG_DFL) return 98;
-    return descriptors() == before ? code : 99;
+    return test::open_descriptor_count() == before ? code : 99;
   });
   EXPECT_EQ(child.next_write(), "blocked");
   EXPECT_EQ(child.wait(), 0);

@@ -1,13 +1,11 @@
 // signals: what arrives is kept, every object gets it, on every loop.
 #include <rill/runtime/signals.h>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <filesystem>
 #include <stdexcept>
 #include <vector>
 
@@ -15,6 +13,7 @@
 
 #include "runtime/child_process.h"
 #include "support.h"
+#include "support/descriptors.h"
 #include <rill/runtime/loop_group.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
@@ -123,15 +122,8 @@ TEST(signals, objects_on_all_loops_of_a_group_get_it) {
 }
 
 TEST(signals, an_object_can_be_moved_and_closes_its_descriptor) {
-  const auto descriptors = [] {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
-      ++count;
-    }
-    return count;
-  };
   run_loop([&]() -> task<> {
-    const std::size_t before = descriptors();
+    const std::size_t before = test::open_descriptor_count();
     {
       signals first({SIGHUP});
       signals second(std::move(first));
@@ -140,7 +132,8 @@ TEST(signals, an_object_can_be_moved_and_closes_its_descriptor) {
       send(SIGHUP);
       EXPECT_EQ(co_await third.next(), SIGHUP);
     }
-    while (descriptors() != before) co_await yield();  // the kernel answers a little later
+    while (test::open_descriptor_count() != before)
+      co_await yield();  // the kernel answers a little later
   });
 }
 
@@ -156,18 +149,15 @@ TEST(signals, numbers_that_cannot_be_waited_for_are_refused) {
 
 TEST(signals, a_full_descriptor_table_is_an_error) {
   run_loop([]() -> task<> {
-    rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
-    rlimit low = before;
-    low.rlim_cur = 3;
-    ::setrlimit(RLIMIT_NOFILE, &low);
     std::error_code code;
-    try {
-      const signals refused({SIGHUP});
-    } catch (const io_error& error) {
-      code = error.code();
+    {
+      const test::descriptor_limit none(3);
+      try {
+        const signals refused({SIGHUP});
+      } catch (const io_error& error) {
+        code = error.code();
+      }
     }
-    ::setrlimit(RLIMIT_NOFILE, &before);
     EXPECT_EQ(code, std::errc::too_many_files_open);
     co_return;
   });

@@ -11,7 +11,8 @@
 
 namespace rill::test {
 
-inline std::size_t open_descriptors() {
+/// Descriptors that are open in this process, one more for the look itself.
+inline std::size_t open_descriptor_count() {
   const std::filesystem::directory_iterator all("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
