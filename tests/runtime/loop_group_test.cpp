@@ -27,6 +27,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::run_loop;
+using test::settle;
 
 cpu_set_t cores_of_this_thread() {
   cpu_set_t cores;
@@ -190,17 +191,21 @@ TEST(loop_group, stop_from_any_loop_ends_the_run_normally) {
 
 TEST(loop_group, a_loop_that_is_stopped_alone_ends_alone) {
   run_loop([]() -> task<> {
-    std::atomic<int> finished{0};
+    std::atomic<int> ended{0};
+    bool finished = false;
     loop_group group(2);
     co_await group.run([&](unsigned index) -> task<> {
       if (index == 1) {
+        const counts_end end(ended);
         loop::current().stop();
         co_await sleep_for(24h);
+        ADD_FAILURE() << "it was stopped";
       }
-      co_await sleep_for(5ms);
-      ++finished;
+      while (ended == 0) co_await yield();
+      co_await settle(20);
+      finished = true;
     });
-    EXPECT_EQ(finished, 1);
+    EXPECT_TRUE(finished);
   });
 }
 

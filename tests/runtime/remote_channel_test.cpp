@@ -299,6 +299,16 @@ TEST(remote_channel, a_cancelled_receive_takes_nothing_and_one_that_has_a_value_
     EXPECT_THROW(co_await with_timeout(1ms, numbers.receiver.receive()), timeout_error);
     EXPECT_TRUE(numbers.sender.try_send(1));
     EXPECT_EQ(co_await numbers.receiver.receive(), 1);
+    std::optional<int> received;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { received = co_await numbers.receiver.receive(); });
+      co_await settle();
+      // The next turn takes both messages: the value, then the order to cancel.
+      EXPECT_TRUE(numbers.sender.try_send(2));
+      loop::current().post([&tasks] { tasks.cancel(); });
+      co_await sleep_for(24h);
+    });
+    EXPECT_EQ(received, 2);
   });
 }
 

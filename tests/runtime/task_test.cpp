@@ -154,6 +154,14 @@ TEST(task, a_hundred_thousand_nested_tasks_complete) {
   EXPECT_EQ(run_loop(nested(100'000)), 100'000);
 }
 
+task<int> add_one(task<int> inner) { co_return 1 + co_await std::move(inner); }
+
+TEST(task, a_chain_of_a_hundred_thousand_tasks_that_were_given_to_each_other_completes) {
+  task<int> whole = add(0, 0);
+  for (int i = 0; i < 100'000; ++i) whole = add_one(std::move(whole));
+  EXPECT_EQ(run_loop(std::move(whole)), 100'000);
+}
+
 TEST(task, a_hundred_thousand_nested_tasks_complete_after_waiting) {
   event gate;
   int alive = 0;
@@ -180,7 +188,7 @@ TEST(task, a_hundred_thousand_nested_tasks_are_cancelled) {
   EXPECT_EQ(alive, 0);
 }
 
-TEST(task, a_hundred_thousand_nested_tasks_that_were_never_awaited_are_freed) {
+TEST(task, a_hundred_thousand_tasks_that_were_never_awaited_are_freed) {
   const auto before = frame_statistics().live_count;
   {
     std::vector<task<int>> never;
