@@ -1,8 +1,12 @@
 // run_blocking: where it runs, what it delivers, what a cancelled waiter leaves behind.
 #include <rill/runtime/blocking.h>
 
+#include <sys/syscall.h>
+
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <future>
 #include <memory>
 #include <semaphore>
@@ -13,6 +17,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/child_process.h"
 #include "support.h"
 #include <rill/runtime/combine.h>
 #include <rill/runtime/event.h>
@@ -197,8 +202,28 @@ TEST(run_blocking, that_is_never_awaited_calls_nothing_and_frees_its_arguments) 
   EXPECT_EQ(argument.use_count(), 1);
 }
 
+TEST(run_blocking, without_a_single_thread_throws_and_leaves_the_signals_as_they_were) {
+  test::child_process child([] {
+    if (!test::refuse_system_call(SYS_clone3, EAGAIN)) return 1;
+    int refused = 0;
+    run_loop([&]() -> task<> {
+      for (int i = 0; i < 3; ++i) {
+        try {
+          co_await run_blocking(add, 1, 2);
+        } catch (const std::system_error&) {
+          ++refused;
+        }
+      }
+    });
+    sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    return refused == 3 && sigismember(&mask, SIGTERM) == 0 ? 0 : 2;
+  });
+  child.rest();
+  EXPECT_EQ(child.wait(), 0);
+}
+
 TEST(blocking_death_test, awaited_twice_aborts) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the pool's threads do not survive a fork
   EXPECT_DEATH(run_loop([]() -> task<> {
                  auto twice = run_blocking(add, 1, 2);
                  co_await std::move(twice);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <chrono>
@@ -16,6 +17,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/child_process.h"
 #include "support.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
@@ -231,6 +233,28 @@ TEST(loop_group, stop_now_hurries_every_loop_even_when_they_drain) {
     EXPECT_EQ(hurried, waiting);
     EXPECT_GE(hurried, 1);
   });
+}
+
+TEST(loop_group, that_can_start_no_thread_throws_and_leaves_the_thread_on_all_cores) {
+  test::child_process child([] {
+    int code = 1;
+    run_loop([&]() -> task<> {
+      loop_group group(2);
+      const cpu_set_t before = cores_of_this_thread();
+      if (!test::refuse_system_call(SYS_clone3, EAGAIN)) co_return;
+      bool threw = false;
+      try {
+        co_await group.run([](unsigned) -> task<> { co_await sleep_for(24h); });
+      } catch (const std::system_error& error) {
+        threw = error.code() == std::errc::resource_unavailable_try_again;
+      }
+      const cpu_set_t after = cores_of_this_thread();
+      code = threw && CPU_EQUAL(&before, &after) ? 0 : 2;
+    });
+    return code;
+  });
+  child.rest();
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(loop_group_death_test, a_second_run_aborts) {
