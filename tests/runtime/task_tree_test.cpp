@@ -1,6 +1,7 @@
 // The live task tree: names, places, operations; and that a leak is told with it.
 #include <cstdlib>
 #include <memory>
+#include <regex>
 #include <source_location>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include <rill/runtime/event.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/operation.h>
 #include <rill/runtime/semaphore.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -78,6 +80,61 @@ TEST(task_tree, tells_what_each_kind_of_waiting_is) {
   EXPECT_HAS(tree_with([&]() -> task<> { co_await full.send(1); }), "channel, to send");
   EXPECT_HAS(tree_with([]() -> task<> { co_await with_timeout(1h, settle(1000)); }),
              "task with a deadline");
+}
+
+/// An operation that never completes, on a socket whose peer is known.
+class raw_read {
+ public:
+  using rill_awaiter = void;
+  explicit raw_read(detail::operation& slot) noexcept : slot_(&slot) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    slot_->wait(frame.promise(), type);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  static void describe(const detail::operation& slot, std::string& text) {
+    text += " 127.0.0.1:4011 (descriptor " + std::to_string(slot.descriptor) + ')';
+  }
+  static constexpr detail::operation_type type{"read", nullptr, nullptr, describe};
+  detail::operation* slot_;
+};
+
+TEST(task_tree, shows_of_an_operation_its_name_what_it_is_about_and_how_long_it_waits) {
+  run_loop([]() -> task<> {
+    detail::operation slot(loop::current());
+    slot.descriptor = 9;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await raw_read(slot); });
+      co_await yield();
+      const std::int64_t begin = loop::current().now;
+      co_await sleep_for(30ms);
+      const std::string tree = loop::current().task_tree();
+      std::smatch found;
+      const std::regex line(": read 127\\.0\\.0\\.1:4011 \\(descriptor 9\\), ([0-9.]+) (ms|s)\n");
+      EXPECT_TRUE(std::regex_search(tree, found, line)) << tree;
+      if (!found.empty()) {
+        const double age = std::stod(found[1]) * (found[2] == "s" ? 1e9 : 1e6);
+        EXPECT_NEAR(age, static_cast<double>(loop::current().now - begin), 1e8);
+        EXPECT_GE(age, 30e6);
+      }
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(task_tree_death_test, two_operations_of_one_kind_on_one_object_abort) {
+  EXPECT_DEATH(run_loop([]() -> task<> {
+                 detail::operation slot(loop::current());
+                 co_await with_nursery([&](nursery& tasks) -> task<> {
+                   tasks.start([&]() -> task<> { co_await raw_read(slot); });
+                   tasks.start([&]() -> task<> { co_await raw_read(slot); });
+                   co_return;
+                 });
+               }),
+               "two operations of one kind at once on one object");
 }
 
 TEST(task_tree, shows_tasks_that_have_not_begun_and_that_are_being_cancelled) {
