@@ -35,6 +35,10 @@ BANNED = [
     (r'#\s*include "', IN_ROOMS,
      "a quoted include hides who stands on whom; include <rill/...>"),
 ]
+# g++ 12 awaits what stands on the right of these whatever stands on the left. As operators they
+# have space on both sides; the && of a reference has not.
+CONDITIONAL = re.compile(r"(?<=\s)(?:&&|\|\||\?)(?=\s)")
+NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'', re.DOTALL)
 SYSTEM_HEADER = re.compile(r"#\s*include <((sys|linux|netinet|arpa)/.*|liburing\.h|ares\.h)>")
 
 
@@ -89,6 +93,21 @@ def check_source(path, lines, private):
         yield 1, "no include guard; write #pragma once"
 
 
+def check_awaits(text):
+    code = NOT_CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    for operator in CONDITIONAL.finditer(code):
+        depth = 0
+        for token in re.finditer(r"[()\[\]{};,]|\bco_await\b", code[operator.end():]):
+            if token[0] == "co_await":
+                yield (code.count("\n", 0, operator.start()) + 1,
+                       "co_await on the right of &&, || or ?:, which g++ 12 awaits in any case; "
+                       "await into a variable first, or nest two ifs")
+                break
+            depth += (token[0] in "([") - (token[0] in ")]")
+            if depth < 0 or token[0] in "{};" or (token[0] == "," and depth == 0):
+                break
+
+
 def check_document(root, path, lines):
     prose, fenced = [], False
     for number, line in enumerate(lines, 1):
@@ -140,6 +159,8 @@ def check_tree(root):
         offences = list(check_text(path, lines))
         if path.endswith((".h", ".cpp")):
             offences += check_source(path, lines, private)
+            if not path.startswith("tests/idioms/"):  # which show what is right and what is not
+                offences += check_awaits("\n".join(lines))
         if path.endswith(".md"):
             offences += check_document(root, path, lines)
         if path.endswith(".sh") and lines and lines[0].startswith("#!"):

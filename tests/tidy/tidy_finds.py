@@ -15,6 +15,10 @@ FILES = {
     "net/open.h": "#include <sys/socket.h>\n#include <linux/io_uring.h>\n#include <expected>\n",
     "net/long.cpp": '\tint a;\n#include "../x.h"\n#include "x.h"\n// TODO Task 6 \n'
                     + "x" * 101 + "\n" * 700,
+    "net/awaits.cpp": "while (a && co_await b()) c();\n" "f(a ||\n  g(co_await b()));\n"
+                      "x = a ? co_await b() : c;\n",
+    "net/right.cpp": 'void f(t&& a);  // a && co_await b()\nwhile (a && b) co_await c();\n'
+                     'for (auto&& a : co_await b()) g(a ? b : c, co_await d("a ? co_await"));\n',
     "net/run.sh": "#!/bin/sh\n",
 }
 EXPECTED = [
@@ -23,6 +27,7 @@ EXPECTED = [
     "704 lines", "no include guard", "2 first-level headings", "202 lines", "a link to net/gone.md",
     "`net/gone.h` names", "`<rill/net/gone.h>` names", "without its run bit",
     "missing; every room",
+    "co_await on the right",
 ]
 
 with tempfile.TemporaryDirectory() as root:
@@ -33,7 +38,9 @@ with tempfile.TemporaryDirectory() as root:
     found = list(tidy.check_tree(root))
 
 missed = [text for text in EXPECTED if not any(text in message for _, _, message in found)]
-wrong = [offence for offence in found if offence[0] == "net/wrapper.h"]
+wrong = [offence for offence in found if offence[0] in ("net/wrapper.h", "net/right.cpp")]
+if sum("co_await on" in message for _, _, message in found) != 3:
+    missed.append("one of the three awaits in net/awaits.cpp")
 for text in missed:
     print(f"not reported: {text}")
 for offence in wrong:
