@@ -5,10 +5,11 @@
 #include <sched.h>
 
 #include <atomic>
-#include <csignal>
 #include <mutex>
 #include <system_error>
 #include <thread>
+
+#include <rill/runtime/thread_pool.h>
 
 namespace rill {
 namespace {
@@ -208,13 +209,9 @@ void detail::group_scope::suspend(promise_base& awaiting) {
 }
 
 void detail::group_scope::start_threads() {
-  // New threads inherit the mask: signals are for the loop that reads them, on whatever thread.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   int home_core = -1;
   try {
+    const all_signals_blocked guard;  // signals are for the loop that reads them
     const std::vector<int> cores = cores_for(group_->size(), group_->options_.pin);
     if (!cores.empty()) home_core = cores[0];
     members_.reserve(group_->size() - 1);
@@ -232,7 +229,6 @@ void detail::group_scope::start_threads() {
   } catch (...) {
     fail(std::current_exception());
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   // Without another loop beside it this one may use all cores, and nobody would let it go again.
   if (home_core >= 0 && !members_.empty()) pin_to(home_core);
 }

@@ -3,57 +3,27 @@
 
 #include <unistd.h>
 
-#include <csignal>
+#include <atomic>
+#include <memory>
 #include <thread>
 
 #include <rill/runtime/loop_group.h>
 
 namespace rill::detail {
-namespace {
-
-/// A child made by fork(2) has no threads but the one that called it: it gets a pool of its own,
-/// and leaves its parent's as it is.
-class pool_of_process {
- public:
-  thread_pool& get() {
-    const std::scoped_lock lock(mutex_);
-    if (process_ != ::getpid()) {
-      inherited_ = pool_;  // of no use, and no leak
-      pool_ = new thread_pool;
-      process_ = ::getpid();
-    }
-    return *pool_;
-  }
-
- private:
-  std::mutex mutex_;
-  thread_pool* pool_ = nullptr;
-  [[maybe_unused]] thread_pool* inherited_ = nullptr;
-  pid_t process_ = 0;
-};
-
-/// New threads inherit the mask of their maker: signals belong to the loops, never to the pool.
-class all_signals_blocked {
- public:
-  all_signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  all_signals_blocked(const all_signals_blocked&) = delete;
-  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
-  ~all_signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
 
 thread_pool& thread_pool::shared() {
-  static auto* const all = new pool_of_process;
-  return all->get();
+  // A fork has none of the threads, and its copy of the mutex may be locked by one of them for
+  // ever: the child gets a pool of its own.
+  static std::atomic<thread_pool*> newest{nullptr};
+  thread_pool* pool = newest.load();
+  while (pool == nullptr || pool->process_ != ::getpid()) {
+    auto made = std::make_unique<thread_pool>(pool);
+    if (newest.compare_exchange_strong(pool, made.get())) return *made.release();
+  }
+  return *pool;
 }
+
+thread_pool::thread_pool(thread_pool* parents) noexcept : process_(::getpid()), parents_(parents) {}
 
 void thread_pool::submit(offload_job& job) {
   {
@@ -74,7 +44,7 @@ void thread_pool::submit(offload_job& job) {
 }
 
 void thread_pool::start_thread() {
-  const all_signals_blocked guard;
+  const all_signals_blocked guard;  // signals belong to the loops, never to the pool
   std::thread([this] { work(); }).detach();
   ++thread_count_;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <csignal>
 #include <cstddef>
 #include <deque>
 #include <mutex>
@@ -12,6 +13,22 @@
 
 namespace rill::detail {
 
+/// While it lives the calling thread takes no signal. New threads inherit the mask of their maker.
+class all_signals_blocked {
+ public:
+  all_signals_blocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  all_signals_blocked(const all_signals_blocked&) = delete;
+  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
+  ~all_signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
 class thread_pool {
  public:
   /// Threads at most. Jobs that block on a disk or a lock, not on a processor, are the common
@@ -19,6 +36,7 @@ class thread_pool {
   static constexpr std::size_t thread_max = 16;
 
   static thread_pool& shared();
+  explicit thread_pool(thread_pool* parents) noexcept;
 
   /// Queues the job. Throws std::system_error when not a single thread can be started, or
   /// std::bad_alloc; then the job is not queued.
@@ -33,6 +51,9 @@ class thread_pool {
   std::deque<offload_job*> jobs_;
   std::size_t thread_count_ = 0;
   std::size_t idle_count_ = 0;
+  int process_;
+  [[maybe_unused]] thread_pool*
+      parents_;  // of the process that this one was forked from: not to be lost, only
 };
 
 }  // namespace rill::detail
