@@ -88,7 +88,9 @@ class main_function_of final : public main_function {
 ///   and gives 1.
 /// Signals (unless handle_signals is off): the first SIGINT or SIGTERM is loop::stop(): it cancels
 ///   the task, which drains what drains, and the program ends with 0. The second is
-///   loop::stop_now(): draining ends too. SIGUSR1 writes the live task tree of all loops of the
+///   loop::stop_now(): draining ends too, and calls of run_blocking are no longer waited for. An
+///   object that outlives the task, such as a global stream, is named on stderr after a second, and
+///   then the first signal ends the program. SIGUSR1 writes the live task tree of all loops of the
 ///   process to stderr; a loop that does not answer within a second is called busy. SIGPIPE is
 ///   ignored. When run() returns, the thread's signal mask and SIGPIPE are as they were; one of
 ///   the three that comes in that moment is dropped.
