@@ -47,10 +47,16 @@ bool engine::step(std::int64_t limit, bool time_passes) noexcept {
   if (next_event == never && !(lossy || time_passes)) return false;
   const std::int64_t next = std::min(next_event, next_background);
   if (next == never || next > limit) return false;
+  ++step_count;
   now_ = std::max(now_, next);
   events.expire(now_);
   background.expire(now_);
   return true;
+}
+
+bool& in_program() noexcept {
+  thread_local bool inside = false;
+  return inside;
 }
 
 void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result) {
@@ -59,6 +65,7 @@ void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int6
 
 void engine::trace(trace_record::kind what, const char* name, std::uint32_t host,
                    std::int64_t first, std::int64_t second, std::int64_t third) {
+  if (is_observed) return;
   trace_record record{};
   record.time = now_;
   record.name = name;

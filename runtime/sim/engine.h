@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <rill/runtime/sim/fault_board.h>
 #include <rill/runtime/sim/options.h>
 #include <rill/runtime/sim/random.h>
 #include <rill/runtime/sim/trace.h>
@@ -37,12 +38,34 @@ enum class call : std::uint8_t {
 };
 const char* name_of(call what) noexcept;
 
+/// One thing that a program asked of its kernel: a system call, an operation, an entry.
+struct interaction {
+  const char* name;
+  std::uint32_t host;
+};
+
+/// True while the code of a program runs, false in the simulator below it.
+bool& in_program() noexcept;
+
+/// Stands at every entry from a program into the simulator.
+class below_program {
+ public:
+  below_program() noexcept : before_(std::exchange(in_program(), false)) {}
+  below_program(const below_program&) = delete;
+  below_program& operator=(const below_program&) = delete;
+  ~below_program() { in_program() = before_; }
+
+ private:
+  bool before_;
+};
+
 class engine {
  public:
   engine(std::uint64_t world_seed, const world_options& world_options)
       : options(world_options),
         seed(world_seed),
         turns(world_seed, "turns"),
+        faults(world_seed),
         log(world_options.trace_max) {}
 
   std::int64_t now() const noexcept { return now_; }
@@ -58,6 +81,14 @@ class engine {
     return from.between(range.least.count(), range.most.count());
   }
 
+  /// Notes an interaction, and says with which positive errno a fault ends it, or 0.
+  int interact(std::uint32_t host, const char* name) {
+    if (is_observed) return 0;
+    if (recorder != nullptr) recorder->push_back({name, host});
+    ++interaction_count;
+    return faults.empty() ? 0 : faults.error_for(host, name);
+  }
+
   void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result);
   void trace(trace_record::kind what, const char* name, std::uint32_t host, std::int64_t first,
              std::int64_t second = 0, std::int64_t third = 0);
@@ -71,7 +102,14 @@ class engine {
   const world_options options;
   const std::uint64_t seed;
   random_source turns;
+  fault_board faults;
   trace_log log;
+  /// What is called only to print a task tree: no part of the run.
+  bool is_observed = false;
+  std::uint64_t interaction_count = 0;
+  std::uint64_t step_count = 0;
+  /// Where interactions are noted; nullptr: nowhere.
+  std::vector<interaction>* recorder = nullptr;
   /// What brings the world forward: packets, turns of loops, retransmissions.
   rill::detail::timer_queue events;
   /// What changes nothing while the network is well: probes of idle connections, the end of

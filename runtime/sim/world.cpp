@@ -2,12 +2,15 @@
 #include <rill/runtime/sim/world.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <vector>
 
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/kernel.h>
+#include <rill/runtime/sim/name_server.h>
 #include <rill/runtime/sim/network.h>
 #include <rill/runtime/sim/node.h>
 
@@ -17,7 +20,8 @@ namespace detail {
 /// One loop: it takes a turn while it has something to do, and at its next deadline.
 class program_state {
  public:
-  program_state(world_state& of, node& on, std::uint32_t number);
+  /// A `background` program is not waited for by world::run().
+  program_state(world_state& of, node& on, std::uint32_t number, bool background);
   ~program_state() { engine_->events.remove(turn_); }
 
   void start(task<> main);
@@ -28,6 +32,13 @@ class program_state {
   /// Something may have become ready: from outside, or by a message of another loop.
   void look() noexcept;
   void cancel() noexcept;
+
+  // --- when its host crashes ---
+  bool is_in_turn() const noexcept { return in_turn_; }
+  void detach();
+  /// Lets the tasks be destroyed, without any effect on the world. False: it waits for something.
+  bool wind_down();
+  sim_kernel& kernel() noexcept { return *kernel_; }
 
  private:
   class turn_timer final : public rill::detail::timer_node {
@@ -40,6 +51,7 @@ class program_state {
   };
 
   void take_turn() noexcept;
+  void count_end() noexcept;
   void schedule(std::int64_t time) noexcept;
   bool is_runnable() const noexcept { return loop_->is_runnable() || kernel_->has_work(); }
 
@@ -52,15 +64,21 @@ class program_state {
   std::int64_t busy_until_ = 0;
   bool in_turn_ = false;
   bool ended_ = false;
+  bool background_;
+  bool paused_ = false;  ///< a turn was due in a pause
 };
 
 class host_state {
  public:
   host_state(world_state& of, std::uint32_t number, std::string name);
 
+  void crash();
+  void crash_now();
+
   world_state& of;
   node machine;
   host handle;
+  owned_timer<host_state> crash_timer;
 };
 
 class world_state {
@@ -68,26 +86,31 @@ class world_state {
   world_state(std::uint64_t seed, const world_options& options) : time(seed, options), wire(time) {}
   ~world_state();
 
-  program& start(host_state& on, task<> main);
+  program& start(host_state& on, task<> main, bool background = false);
   void look_at_all() noexcept {
     for (const std::unique_ptr<program_state>& each : programs) each->look();
   }
   bool all_ended() const noexcept { return running_count == 0; }
-  std::string task_tree() const;
+  std::string task_tree();
   void wind_up() noexcept;
+  void wind_down(const node& crashed);
+  void tell_name_server(host_state& client);
+  const std::vector<address>* addresses_of(std::string_view name) const;
 
   engine time;
   network wire;
   std::deque<host_state> hosts;
   std::vector<std::unique_ptr<program_state>> programs;
   std::deque<program> handles;
-  std::size_t running_count = 0;
+  std::size_t running_count = 0;  ///< of programs that run() waits for
+  std::size_t living_count = 0;
+  std::string name_server_address;
 };
 
 // ---------------------------------------------------------------- programs
 
-program_state::program_state(world_state& of, node& on, std::uint32_t number)
-    : world_(&of), engine_(&of.time), node_(&on), turn_(*this) {
+program_state::program_state(world_state& of, node& on, std::uint32_t number, bool background)
+    : world_(&of), engine_(&of.time), node_(&on), turn_(*this), background_(background) {
   auto made = std::make_unique<sim_kernel>(of.time, on, number);
   kernel_ = made.get();
   loop_ = std::make_unique<loop>(std::move(made), of.time.options.loop);
@@ -108,7 +131,7 @@ void program_state::schedule(std::int64_t time) noexcept {
 }
 
 void program_state::look() noexcept {
-  if (!ended_ && !in_turn_ && is_runnable()) schedule(engine_->now());
+  if (!ended_ && !in_turn_ && (is_runnable() || paused_)) schedule(engine_->now());
 }
 
 void program_state::cancel() noexcept {
@@ -116,15 +139,22 @@ void program_state::cancel() noexcept {
   look();
 }
 
+void program_state::count_end() noexcept {
+  ended_ = true;
+  --world_->living_count;
+  if (!background_) --world_->running_count;
+}
+
 void program_state::take_turn() noexcept {
-  in_turn_ = true;
+  paused_ = !engine_->faults.empty() && engine_->faults.holds(fault_kind::pause, node_->id);
+  if (paused_) return;  // look() is called when the pause is over
+  in_turn_ = in_program() = true;
   const bool more = loop_->turn();
-  in_turn_ = false;
+  in_turn_ = in_program() = false;
   busy_until_ = engine_->now() + std::max<std::int64_t>(
                                      1, engine_->draw(engine_->turns, engine_->options.turn_time));
   if (!more) {
-    ended_ = true;
-    --world_->running_count;
+    count_end();
     engine_->trace(trace_record::kind::note, "a program has ended, still running:", node_->id,
                    static_cast<std::int64_t>(world_->running_count));
     try {
@@ -144,7 +174,10 @@ void program_state::take_turn() noexcept {
 // ---------------------------------------------------------------- the world
 
 host_state::host_state(world_state& world, std::uint32_t number, std::string name)
-    : of(world), machine(world.time, world.wire, number, std::move(name)), handle(*this) {}
+    : of(world),
+      machine(world.time, world.wire, number, std::move(name)),
+      handle(*this),
+      crash_timer(world.time.events, *this, &host_state::crash_now) {}
 
 world_state::~world_state() {
   wind_up();
@@ -153,27 +186,32 @@ world_state::~world_state() {
   hosts.clear();
 }
 
-program& world_state::start(host_state& on, task<> main) {
+program& world_state::start(host_state& on, task<> main, bool background) {
+  if (on.machine.is_down()) throw std::logic_error("host " + on.machine.name + " is down");
   programs.push_back(std::make_unique<program_state>(*this, on.machine,
-                                                     static_cast<std::uint32_t>(programs.size())));
+                                                     static_cast<std::uint32_t>(programs.size()),
+                                                     background));
   handles.emplace_back(*programs.back());
-  ++running_count;
+  ++living_count;
+  if (!background) ++running_count;
   programs.back()->start(std::move(main));
   return handles.back();
 }
 
 void world_state::wind_up() noexcept {
-  wire.lift_all_rules();
+  time.faults.lift_all();
+  look_at_all();
   const std::int64_t limit = time.now() + time.options.run_limit.count();
   for (const std::unique_ptr<program_state>& each : programs) {
     if (!each->has_ended()) each->cancel();
   }
   // Jobs in the background end too, even if nobody waits for them any more.
-  while ((!all_ended() || time.offload_count != 0) && time.step(limit)) {
+  while ((living_count != 0 || time.offload_count != 0) && time.step(limit)) {
   }
 }
 
-std::string world_state::task_tree() const {
+std::string world_state::task_tree() {
+  time.is_observed = true;
   std::string text;
   for (const host_state& each : hosts) {
     for (const std::unique_ptr<program_state>& running : programs) {
@@ -181,27 +219,106 @@ std::string world_state::task_tree() const {
       text += "host " + each.machine.name + ": " + running->runner().task_tree();
     }
   }
+  time.is_observed = false;
   return text;
 }
 
-namespace {
+// ---------------------------------------------------------------- names
 
-/// Drops everything between two hosts.
-class partition_rule final : public rule {
- public:
-  partition_rule(const node& a, const node& b) noexcept : a_(&a), b_(&b) {}
-  void judge(const packet& sent, verdict& on) noexcept override {
-    if ((sent.from == a_ && sent.to == b_) || (sent.from == b_ && sent.to == a_)) {
-      on.dropped = true;
+void world_state::tell_name_server(host_state& client) {
+  client.handle.write_file("/etc/resolv.conf", "nameserver " + name_server_address + "\n");
+}
+
+const std::vector<address>* world_state::addresses_of(std::string_view name) const {
+  const auto found = std::find_if(hosts.begin(), hosts.end(), [&](const host_state& each) {
+    const std::string& known = each.machine.name;
+    return std::equal(known.begin(), known.end(), name.begin(), name.end(), [](char a, char b) {
+      return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + ('a' - 'A')) : a) == b;
+    });
+  });
+  return found == hosts.end() ? nullptr : &found->machine.addresses();
+}
+
+// ---------------------------------------------------------------- crashes
+
+void program_state::detach() {
+  engine_->events.remove(turn_);
+  kernel_->detach();
+  loop_->cancel();
+  loop_->stop_now();
+}
+
+bool program_state::wind_down() {
+  bool any = false;
+  while (!ended_ && is_runnable()) {
+    any = true;
+    if (loop_->turn()) continue;
+    count_end();
+    try {
+      loop_->finish();
+    } catch (...) {
+      // What a task of a crashed machine had to say reaches nobody.
     }
   }
+  return any;
+}
 
- private:
-  const node* a_;
-  const node* b_;
-};
+void host_state::crash() {
+  const bool in_turn = std::any_of(of.programs.begin(), of.programs.end(), [&](const auto& each) {
+    return &each->on() == &machine && each->is_in_turn();
+  });
+  if (in_turn) {
+    crash_timer.arm(of.time.now());
+  } else {
+    crash_now();
+  }
+}
 
-}  // namespace
+void host_state::crash_now() {
+  if (machine.is_down()) return;
+  of.time.trace(trace_record::kind::note, "crashed, programs that ran:", machine.id,
+                std::count_if(of.programs.begin(), of.programs.end(), [&](const auto& each) {
+                  return &each->on() == &machine && !each->has_ended();
+                }));
+  machine.go_down();
+  for (const std::unique_ptr<program_state>& each : of.programs) {
+    if (&each->on() == &machine && !each->has_ended()) each->detach();
+  }
+  machine.lose_everything();
+  of.wind_down(machine);
+}
+
+void world_state::wind_down(const node& crashed) {
+  std::vector<program_state*> left;
+  for (const std::unique_ptr<program_state>& each : programs) {
+    if (&each->on() == &crashed && !each->has_ended()) left.push_back(each.get());
+  }
+  // Each round something must happen: tasks run, then timers expire, then what never ends is ended.
+  constexpr int round_max = 10'000;
+  for (int round = 0; round < round_max; ++round) {
+    bool any = false;
+    for (program_state* each : left) any = each->wind_down() || any;
+    std::erase_if(left, [](const program_state* each) { return each->has_ended(); });
+    if (left.empty()) return;
+    if (any) continue;
+    std::int64_t next = rill::detail::timer_node::never;
+    for (program_state* each : left) next = std::min(next, each->runner().next_deadline());
+    for (program_state* each : left) {
+      if (each->kernel().end_everything()) {
+        any = true;
+      } else if (next != rill::detail::timer_node::never) {
+        each->kernel().skip_to(next);
+        each->runner().turn();
+        any = true;
+      }
+    }
+    if (!any) break;
+  }
+  std::fprintf(stderr, "tasks of the crashed host %s cannot be destroyed:\n%s",
+               crashed.name.c_str(), task_tree().c_str());
+  std::abort();
+}
+
 }  // namespace detail
 
 bool program::has_ended() const noexcept { return state_->has_ended(); }
@@ -225,9 +342,68 @@ void host::signal(int number) {
 const std::string& host::name() const noexcept { return state_->machine.name; }
 std::size_t host::descriptor_count() const noexcept { return state_->machine.open_count(); }
 
+void host::crash() { state_->crash(); }
+void host::restart() {
+  if (!state_->machine.is_down()) throw std::logic_error("host " + name() + " has not crashed");
+  state_->of.time.trace(detail::trace_record::kind::note, "restarted", state_->machine.id, 0);
+  state_->machine.come_up();
+}
+bool host::is_down() const noexcept { return state_->machine.is_down(); }
+std::uint32_t host::number() const noexcept { return state_->machine.id; }
+
+namespace {
+
+[[noreturn]] void fail_on_disk(const std::string& host, std::string_view path, int status) {
+  throw std::invalid_argument("host " + host + ", " + std::string(path) + ": " +
+                              std::generic_category().message(-status));
+}
+
+}  // namespace
+
+void host::write_file(std::string_view path, std::string_view text) {
+  detail::node& on = state_->machine;
+  for (std::size_t at = path.find('/', 1); at != path.npos; at = path.find('/', at + 1)) {
+    std::shared_ptr<detail::inode> there;
+    const std::string_view directory = path.substr(0, at);
+    if (on.storage.find(directory, there) < 0) {
+      const int status = on.storage.make_directory(directory, 0755, on.wall_now());
+      if (status < 0) fail_on_disk(name(), directory, status);
+    }
+  }
+  std::shared_ptr<detail::inode> made;
+  const int status = on.storage.write(path, text, on.wall_now(), made);
+  if (status < 0) fail_on_disk(name(), path, status);
+}
+
+std::string host::read_file(std::string_view path) const {
+  std::shared_ptr<detail::inode> found;
+  const int status = state_->machine.storage.find(path, found);
+  if (status < 0) fail_on_disk(name(), path, status);
+  return {reinterpret_cast<const char*>(found->bytes.data()), found->bytes.size()};
+}
+
+bool host::has_file(std::string_view path) const {
+  std::shared_ptr<detail::inode> found;
+  return state_->machine.storage.find(path, found) == 0;
+}
+
+void host::remove_file(std::string_view path) {
+  const int status = state_->machine.storage.unlink(path, false);
+  if (status < 0) fail_on_disk(name(), path, status);
+}
+
+void host::rename_file(std::string_view from, std::string_view to) {
+  const int status = state_->machine.storage.rename(from, to);
+  if (status < 0) fail_on_disk(name(), from, status);
+}
+
 void fault_guard::lift() noexcept {
-  if (rule_ != nullptr) rule_->lifted = true;
-  rule_.reset();
+  if (fault_ != nullptr) fault_->lifted = true;
+  fault_.reset();
+}
+
+std::uint64_t fault_guard::match_count() const noexcept {
+  return fault_ == nullptr ? 0 : fault_->match_count;
 }
 
 world::world(std::uint64_t seed, const world_options& options)
@@ -243,7 +419,23 @@ host& world::add_host(std::string_view name, std::initializer_list<std::string_v
   const auto number = static_cast<std::uint32_t>(state_->hosts.size());
   detail::host_state& made = state_->hosts.emplace_back(*state_, number, std::string(name));
   for (const std::string_view each : addresses) made.handle.add_address(each);
+  made.handle.write_file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+  if (!state_->name_server_address.empty()) state_->tell_name_server(made);
   return made.handle;
+}
+
+host& world::add_name_server(std::string_view address) {
+  if (!state_->name_server_address.empty()) {
+    throw std::logic_error("the world has a name server already");
+  }
+  host& made = add_host("names", address);
+  state_->name_server_address = address;
+  for (detail::host_state& each : state_->hosts) state_->tell_name_server(each);
+  detail::world_state& all = *state_;
+  all.start(*made.state_,
+            detail::serve_names([&all](std::string_view name) { return all.addresses_of(name); }),
+            true);
+  return made;
 }
 
 void world::run_while(const std::function<bool()>& condition) {
@@ -288,10 +480,8 @@ std::chrono::nanoseconds world::now() const noexcept {
 }
 std::uint64_t world::seed() const noexcept { return state_->time.seed; }
 
-fault_guard world::partition(const host& a, const host& b) {
-  auto made = std::make_shared<detail::partition_rule>(a.state_->machine, b.state_->machine);
-  state_->wire.add_rule(made);
-  return fault_guard(std::move(made));
+fault_guard world::inject(const fault& imposed) {
+  return fault_guard(state_->time.faults.add(imposed.rule()));
 }
 
 std::string world::trace() const {
