@@ -28,6 +28,8 @@ const char* name_of(call what) noexcept {
       return "pipe";
     case call::sendfile:
       return "sendfile";
+    case call::remove_dead_socket:
+      return "remove_dead_socket";
     case call::close:
       return "close";
     case call::signals:

@@ -31,6 +31,7 @@ enum class call : std::uint8_t {
   peer_name,
   pipe,
   sendfile,
+  remove_dead_socket,
   close,
   signals,
   register_buffers,

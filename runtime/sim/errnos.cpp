@@ -54,8 +54,8 @@ constexpr row rows[] = {
 };
 
 const row* find(std::string_view operation) noexcept {
-  const auto* const found = std::find_if(
-      std::begin(rows), std::end(rows), [&](const row& each) { return each.name == operation; });
+  const auto* const found = std::find_if(std::begin(rows), std::end(rows),
+                                         [&](const row& each) { return each.name == operation; });
   return found == std::end(rows) ? nullptr : found;
 }
 

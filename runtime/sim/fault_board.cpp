@@ -51,8 +51,7 @@ bool fault_board::covers(const fault_rule& rule, const packet& sent) noexcept {
   return rule.both_ways && rule.from == to && rule.to == from;
 }
 
-void fault_board::judge(packet& sent, std::int64_t now, std::int64_t longest_latency,
-                        verdict& on) {
+void fault_board::judge(packet& sent, std::int64_t now, std::int64_t longest_latency, verdict& on) {
   forget_lifted();
   for (const std::shared_ptr<active_fault>& each : active_) {
     if (!is_of_network(each->rule.what) || !covers(each->rule, sent)) continue;
@@ -94,8 +93,8 @@ void fault_board::apply(active_fault& fault, packet& sent, std::int64_t now,
       if (end < fault.rule.amount || !happens(fault)) break;
       const std::uint64_t kept = fault.rule.amount > begin ? fault.rule.amount - begin : 0;
       if (kept < sent.payload.size()) sent.flags &= static_cast<std::uint8_t>(~packet::fin);
-      sent.payload.resize(static_cast<std::size_t>(std::min<std::uint64_t>(
-          kept, sent.payload.size())));
+      sent.payload.resize(
+          static_cast<std::size_t>(std::min<std::uint64_t>(kept, sent.payload.size())));
       on.resets = true;
       break;
     }

@@ -43,10 +43,10 @@ struct request final : rill::detail::timer_node {
   int descriptor = -1;
   std::uint8_t opcode = 0;
   std::uint8_t sqe_flags = 0;
-  std::size_t done = 0;      ///< bytes moved so far, with MSG_WAITALL
+  std::size_t done = 0;               ///< bytes moved so far, with MSG_WAITALL
   std::size_t size_limit = SIZE_MAX;  ///< a fault cuts the transfer short
-  bool started = false;      ///< connect: the first packet is out
-  msghdr* header = nullptr;  ///< the user's, for results of recvmsg
+  bool started = false;               ///< connect: the first packet is out
+  msghdr* header = nullptr;           ///< the user's, for results of recvmsg
   std::vector<iovec> pieces;
   unsigned name_size = 0;  ///< msg_namelen as it was submitted
   unsigned control_size = 0;

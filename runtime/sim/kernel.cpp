@@ -248,9 +248,8 @@ void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
 
 bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
   if (!overflow_.empty() || queue_is_full()) return false;
-  if (!engine_->faults.empty() &&
-      engine_->faults.hits(fault_kind::end_multishot, node_->id,
-                           name_of_opcode(continued.opcode))) {
+  if (!engine_->faults.empty() && engine_->faults.hits(fault_kind::end_multishot, node_->id,
+                                                       name_of_opcode(continued.opcode))) {
     return false;
   }
   trace_completion(continued, result, flags | IORING_CQE_F_MORE);
@@ -460,7 +459,8 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
   return socket_call(call::sendfile, socket, [&](detail::socket& to) {
     const std::shared_ptr<detail::file> from = node_->find_file(file);
     if (from == nullptr) return -EBADF;
-    if (!from->is_on_disk() || offset < 0) return -EINVAL;
+    if (!from->is_on_disk()) return -ESPIPE;
+    if (offset < 0) return -EINVAL;
     const auto& source = static_cast<const disk_file&>(*from);
     if (const int status = source.may_send(); status < 0) return status;
     const std::vector<std::byte>& bytes = source.content().bytes;
@@ -471,6 +471,15 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
     const int sent = to.write_now(bytes.data() + begin, most);
     if (sent > 0) offset += sent;
     return sent;
+  });
+}
+
+int sim_kernel::remove_dead_socket(const char* path) noexcept {
+  return system_call(call::remove_dead_socket, -1, [&] {
+    std::shared_ptr<inode> found;
+    if (const int status = node_->storage.find(path, found); status < 0) return status;
+    if (found->what != inode::kind::socket || !found->bound.expired()) return -EADDRINUSE;
+    return node_->storage.unlink(path, false);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <rill/runtime/sim/disk.h>
@@ -77,8 +78,8 @@ class node {
   bool is_down() const noexcept { return down_; }
   /// From now on nothing leaves this host, and nothing comes in.
   void go_down() noexcept { down_ = true; }
-  /// What a crash takes: connections without a farewell, descriptors, what was not synced. REQUIRES:
-  /// is_down(), and no program of the host uses its kernel any more.
+  /// What a crash takes: connections without a farewell, descriptors, what was not synced.
+  /// REQUIRES: is_down(), and no program of the host uses its kernel any more.
   void lose_everything();
   void come_up() noexcept { down_ = false; }
 
@@ -90,7 +91,8 @@ class node {
   port_table udp_ports{false};
   random_source random;
   disk storage;
-  std::map<std::string, std::weak_ptr<unix_socket>> abstract_names;
+  /// By the type of the socket: streams and datagrams have name spaces of their own.
+  std::map<std::pair<int, std::string>, std::weak_ptr<unix_socket>> abstract_names;
   unsigned next_autobind = 0;
 
  private:

@@ -124,10 +124,9 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   }
   if (!engine_->faults.empty()) {
     constexpr std::size_t whole = 65536;  // about what one operation moves
-    const std::size_t most = sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG &&
-                                     sqe.opcode != IORING_OP_SENDMSG
-                                 ? sqe.len
-                                 : whole;
+    const std::size_t most =
+        sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG && sqe.opcode != IORING_OP_SENDMSG ? sqe.len
+                                                                                          : whole;
     const std::size_t limit = engine_->faults.shortened(node_->id, name, most);
     if (limit != most) started.size_limit = limit;
   }
@@ -255,15 +254,15 @@ void sim_kernel::start_on_file(request& started) {
 void sim_kernel::start_on_disk(request& started) {
   std::int64_t time = engine_->draw(disk_random_, engine_->options.disk_time);
   if (!engine_->faults.empty()) {
-    time += engine_->faults.delay_of(fault_kind::slow_disk, node_->id,
-                                     name_of_opcode(started.opcode));
+    time +=
+        engine_->faults.delay_of(fault_kind::slow_disk, node_->id, name_of_opcode(started.opcode));
   }
   engine_->events.arm(started, engine_->now() + time);
 }
 
 void sim_kernel::disk_is_done(request& asked) noexcept {
-  node_->storage.is_full = !engine_->faults.empty() &&
-                           engine_->faults.holds(fault_kind::full_disk, node_->id);
+  node_->storage.is_full =
+      !engine_->faults.empty() && engine_->faults.holds(fault_kind::full_disk, node_->id);
   if (asked.opcode == IORING_OP_OPENAT) {
     finish(asked, open_path(asked));
   } else {
@@ -275,8 +274,7 @@ int sim_kernel::open_path(const request& asked) {
   if (!node_->has_free_descriptor()) return -EMFILE;
   const int flags = static_cast<int>(asked.flags);
   std::shared_ptr<inode> opened;
-  const int status =
-      node_->storage.open(asked.text, flags, asked.size, node_->wall_now(), opened);
+  const int status = node_->storage.open(asked.text, flags, asked.size, node_->wall_now(), opened);
   if (status < 0) return status;
   return node_->open(std::make_shared<disk_file>(*node_, std::move(opened), flags));
 }

@@ -24,10 +24,12 @@ constexpr int wait = 1;
 
 }  // namespace
 
-tcp_socket::tcp_socket(node& on, int socket_family) : internet_socket(on, socket_family, SOCK_STREAM) {}
+tcp_socket::tcp_socket(node& on, int socket_family)
+    : internet_socket(on, socket_family, SOCK_STREAM) {}
 
 tcp_socket::tcp_socket(tcp_socket& listener, std::shared_ptr<tcp_connection> accepted)
-    : internet_socket(listener.host(), listener.family(), SOCK_STREAM), connection_(std::move(accepted)) {
+    : internet_socket(listener.host(), listener.family(), SOCK_STREAM),
+      connection_(std::move(accepted)) {
   claim_.reuse_address = listener.claim_.reuse_address;
   claim_.reuse_port = listener.claim_.reuse_port;
   v6_only_ = listener.v6_only_;
@@ -303,8 +305,7 @@ progress tcp_socket::receive_into_buffers(request& tried) {
       tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
       return progress::finished;
     }
-    const std::size_t size =
-        tried.limited(std::min(chosen.size, connection_->incoming().size()));
+    const std::size_t size = tried.limited(std::min(chosen.size, connection_->incoming().size()));
     std::memcpy(chosen.memory, connection_->incoming().data(), size);
     if ((tried.flags & MSG_PEEK) == 0) connection_->consume(size);
     tried.owner->take_buffer(tried);
@@ -349,9 +350,10 @@ progress tcp_socket::receive_into_memory(request& tried) {
       tried.done += size;
     }
   }
-  const bool enough = (tried.flags & MSG_WAITALL) != 0
-                          ? tried.done == wanted || (tried.done != 0 && tried.done == tried.size_limit)
-                          : tried.done != 0;
+  const bool enough =
+      (tried.flags & MSG_WAITALL) != 0
+          ? tried.done == wanted || (tried.done != 0 && tried.done == tried.size_limit)
+          : tried.done != 0;
   int result = static_cast<int>(tried.done);
   if (!enough) {
     if (tried.done != 0) {

@@ -140,6 +140,7 @@ progress unix_datagram::send(request& tried) {
     return progress::would_block;
   }
   datagram made;
+  made.sender = self;
   made.from = shown_name_;
   made.bytes.reserve(size);
   for (const iovec& piece : tried.pieces) {
@@ -150,6 +151,11 @@ progress unix_datagram::send(request& tried) {
   tried.owner->finish(tried, static_cast<int>(size));
   to->changed(true, false);
   return progress::finished;
+}
+
+std::string unix_datagram::name_of(const datagram& taken) {
+  const std::shared_ptr<unix_datagram> sender = taken.sender.lock();
+  return sender == nullptr ? taken.from : sender->shown_name_;
 }
 
 void unix_datagram::pop() {
@@ -185,9 +191,10 @@ void unix_datagram::receive_one(request& tried) {
   const bool cut = copied < taken.bytes.size();
   if (tried.header != nullptr) {
     // unix_copy_addr(): an unnamed sender has no name at all.
-    unsigned length = taken.from.empty() ? 0U : tried.name_size;
+    const std::string from = name_of(taken);
+    unsigned length = from.empty() ? 0U : tried.name_size;
     if (tried.header->msg_name != nullptr) {
-      if (length != 0) encode_unix(taken.from, tried.header->msg_name, length);
+      if (length != 0) encode_unix(from, tried.header->msg_name, length);
       tried.header->msg_namelen = length;
     }
     tried.header->msg_controllen = 0;
@@ -205,8 +212,9 @@ int unix_datagram::fill_message(const request& tried, std::byte* into, std::size
   io_uring_recvmsg_out head{};
   const std::size_t before = sizeof(head) + tried.name_size + tried.control_size;
   if (room < before) return -EFAULT;
-  unsigned length = taken.from.empty() ? 0U : tried.name_size;
-  if (length != 0) encode_unix(taken.from, into + sizeof(head), length);
+  const std::string from = name_of(taken);
+  unsigned length = from.empty() ? 0U : tried.name_size;
+  if (length != 0) encode_unix(from, into + sizeof(head), length);
   const std::size_t copied = std::min(room - before, taken.bytes.size());
   const bool cut = copied < taken.bytes.size();
   head.namelen = length;

@@ -56,7 +56,7 @@ unix_socket::unix_socket(node& on, int socket_type)
     : node_(&on), type_(socket_type), send_size_(send_size_default) {}
 
 unix_socket::~unix_socket() {
-  if (!name_.empty() && inode_ == nullptr) node_->abstract_names.erase(name_);
+  if (!name_.empty() && inode_ == nullptr) node_->abstract_names.erase({type_, name_});
 }
 
 int unix_socket::family() const noexcept { return AF_UNIX; }
@@ -64,11 +64,14 @@ int unix_socket::family() const noexcept { return AF_UNIX; }
 int unix_socket::bind(const void* name, unsigned size) {
   std::string wanted;
   if (const int status = decode_unix(name, size, wanted); status < 0) return status;
+  std::shared_ptr<inode> there;
+  const bool is_path = !wanted.empty() && wanted.front() != '\0';
+  if (is_path && node_->storage.find(wanted, there) == 0) return -EADDRINUSE;
   if (!name_.empty()) return -EINVAL;
   if (wanted.empty()) return autobind();
   const auto self = std::static_pointer_cast<unix_socket>(shared_from_this());
-  if (wanted.front() == '\0') {
-    if (!node_->abstract_names.try_emplace(wanted, self).second) return -EADDRINUSE;
+  if (!is_path) {
+    if (!node_->abstract_names.try_emplace({type_, wanted}, self).second) return -EADDRINUSE;
   } else {
     const int status = node_->storage.bind_socket(wanted, node_->wall_now(), inode_);
     if (status < 0) return status;
@@ -85,7 +88,7 @@ int unix_socket::autobind() {
     char digits[8];
     std::snprintf(digits, sizeof(digits), "%05x", node_->next_autobind++ & 0xfffffU);
     name_ = std::string(1, '\0') + digits;
-  } while (!node_->abstract_names.try_emplace(name_, self).second);
+  } while (!node_->abstract_names.try_emplace({type_, name_}, self).second);
   shown_name_ = name_;
   return 0;
 }
@@ -94,7 +97,7 @@ int unix_socket::find_bound(const std::string& name, std::shared_ptr<unix_socket
   std::shared_ptr<file> bound;
   if (name.empty()) return -EINVAL;
   if (name.front() == '\0') {
-    const auto at = node_->abstract_names.find(name);
+    const auto at = node_->abstract_names.find({type_, name});
     if (at == node_->abstract_names.end()) return -ECONNREFUSED;
     bound = at->second.lock();
   } else {

@@ -82,6 +82,7 @@ class unix_stream final : public unix_socket {
   progress receive_into_buffers(request& tried);
   progress send(request& tried);
   bool send_piece(request& tried);
+  void wake_peer();
   std::size_t write(const std::byte* from, std::size_t size);
   /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
   int receive_state();
@@ -120,7 +121,8 @@ class unix_datagram final : public unix_socket {
 
  private:
   struct datagram {
-    std::string from;
+    std::weak_ptr<unix_datagram> sender;
+    std::string from;  ///< what its name was
     std::vector<std::byte> bytes;
   };
 
@@ -131,6 +133,8 @@ class unix_datagram final : public unix_socket {
   progress receive_multishot(request& tried);
   void receive_one(request& tried);
   int fill_message(const request& tried, std::byte* into, std::size_t room);
+  /// The name of who sent it, as it is now.
+  static std::string name_of(const datagram& taken);
   bool is_full() const noexcept;
   void pop();
 

@@ -248,14 +248,15 @@ std::size_t unix_stream::write(const std::byte* from, std::size_t size) {
   const std::size_t taken = used < send_size_ ? std::min(size, send_size_ - used) : 0;
   if (taken == 0) return 0;
   peer->incoming_.append(from, taken);
-  peer->changed(true, false);
   return taken;
 }
 
 int unix_stream::write_now(const std::byte* from, std::size_t size) {
   if (const int failure = send_failure(); failure != 0) return failure;
   const std::size_t taken = write(from, size);
-  return taken == 0 ? -EAGAIN : static_cast<int>(taken);
+  if (taken == 0) return -EAGAIN;
+  wake_peer();
+  return static_cast<int>(taken);
 }
 
 /// Writes from the first piece that is not done. False: no room.
@@ -265,8 +266,7 @@ bool unix_stream::send_piece(request& tried) {
     position += piece.iov_len;
     if (position <= tried.done) continue;
     const std::size_t left = position - tried.done;
-    const auto* const from =
-        static_cast<const std::byte*>(piece.iov_base) + (piece.iov_len - left);
+    const auto* const from = static_cast<const std::byte*>(piece.iov_base) + (piece.iov_len - left);
     const std::size_t taken = write(from, tried.limited(position) - tried.done);
     tried.done += taken;
     return taken != 0;
@@ -289,15 +289,25 @@ progress unix_stream::send(request& tried) {
   }
   std::size_t total = 0;
   for (const iovec& piece : tried.pieces) total += piece.iov_len;
-  // A reader at the other end may make room while we write.
-  while (tried.done != tried.limited(total) && !peer_is_gone()) {
-    if (!send_piece(tried)) break;
-  }
+  std::size_t before = 0;
+  do {
+    before = tried.done;
+    while (tried.done != tried.limited(total) && send_piece(tried)) {
+    }
+    if (tried.done == tried.limited(total)) break;
+    if (tried.done != before) wake_peer();  // which may make room at once
+  } while (tried.done != before && !peer_is_gone());
   const bool partly =
       tried.done != 0 && ((tried.flags & MSG_WAITALL) == 0 || tried.done == tried.size_limit);
   if (tried.done != total && !partly) return progress::would_block;
+  // The sender's completion comes first, as on Linux.
   tried.owner->finish(tried, static_cast<int>(tried.done));
+  wake_peer();
   return progress::finished;
+}
+
+void unix_stream::wake_peer() {
+  if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(true, false);
 }
 
 progress unix_stream::attempt(request& tried) {

@@ -188,9 +188,8 @@ world_state::~world_state() {
 
 program& world_state::start(host_state& on, task<> main, bool background) {
   if (on.machine.is_down()) throw std::logic_error("host " + on.machine.name + " is down");
-  programs.push_back(std::make_unique<program_state>(*this, on.machine,
-                                                     static_cast<std::uint32_t>(programs.size()),
-                                                     background));
+  programs.push_back(std::make_unique<program_state>(
+      *this, on.machine, static_cast<std::uint32_t>(programs.size()), background));
   handles.emplace_back(*programs.back());
   ++living_count;
   if (!background) ++running_count;
@@ -303,14 +302,15 @@ void world_state::wind_down(const node& crashed) {
     if (any) continue;
     std::int64_t next = rill::detail::timer_node::never;
     for (program_state* each : left) next = std::min(next, each->runner().next_deadline());
+    const bool has_timer = next != rill::detail::timer_node::never;
     for (program_state* each : left) {
-      if (each->kernel().end_everything()) {
-        any = true;
-      } else if (next != rill::detail::timer_node::never) {
+      if (has_timer) {
         each->kernel().skip_to(next);
         each->runner().turn();
         any = true;
       }
+      // In every second round: a source of signals, say, begins anew each time.
+      if (!has_timer || round % 2 != 0) any = each->kernel().end_everything() || any;
     }
     if (!any) break;
   }
