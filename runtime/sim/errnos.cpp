@@ -35,10 +35,14 @@ constexpr row rows[] = {
     {"wait", {EINTR}},
     // Operations: the man page of the call that each stands for.
     {"accept", {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM}},
+    {"accept_multishot", {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM}},
     {"connect",
      {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ECONNRESET, EINTR}},
-    {"recv", {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR}},
-    {"recvmsg", {ECONNREFUSED, ENOBUFS, ENOMEM, EINTR, ECONNRESET}},
+    // Only with provided buffers can there be none left.
+    {"recv", {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM, EINTR}},
+    {"recv_multishot", {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR}},
+    {"recvmsg", {ECONNREFUSED, ENOMEM, EINTR, ECONNRESET}},
+    {"recvmsg_multishot", {ECONNREFUSED, ENOBUFS, ENOMEM, EINTR, ECONNRESET}},
     {"send", {ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS, ENOMEM, EINTR}},
     {"sendmsg", {ECONNREFUSED, EPERM, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR, EPIPE, ECONNRESET}},
     {"shutdown", {ENOTCONN}},

@@ -108,7 +108,10 @@ void fault_board::apply(active_fault& fault, packet& sent, std::int64_t now,
 bool fault_board::covers(const fault_rule& rule, std::uint32_t host,
                          std::string_view operation) noexcept {
   if (rule.from != any_host && rule.from != host) return false;
-  return rule.operation.empty() || rule.operation == operation;
+  if (rule.operation.empty() || rule.operation == operation) return true;
+  constexpr std::string_view suffix = "_multishot";
+  return operation.ends_with(suffix) &&
+         operation.substr(0, operation.size() - suffix.size()) == rule.operation;
 }
 
 int fault_board::error_for(std::uint32_t host, std::string_view operation) {

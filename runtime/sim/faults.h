@@ -78,6 +78,7 @@ class fault {
   /// sends or gets.
   fault on(const host& where) const;
   /// This operation or system call alone, as the trace names it: "send", "accept", "openat" ...
+  /// "recv_multishot" and the like are the multishot ones alone.
   fault of(std::string_view operation) const;
 
   // When. A rule without a time holds always.
@@ -132,7 +133,7 @@ fault failure(std::string_view operation, int error_number);
 fault no_descriptors();
 /// ENOMEM from everything that may say so; EAGAIN from entering the kernel.
 fault no_memory();
-/// ENOBUFS from receiving and sending.
+/// ENOBUFS from sending, and from receiving into provided buffers.
 fault no_buffers();
 /// EINTR from every operation that a signal can interrupt, and from waiting in the kernel.
 fault interruption();

@@ -195,5 +195,6 @@ class ring_file final : public file {
 };
 
 const char* name_of_opcode(unsigned opcode) noexcept;
+const char* name_of(const io_uring_sqe& sqe) noexcept;
 
 }  // namespace rill::sim::detail

@@ -98,6 +98,17 @@ const char* name_of_opcode(unsigned opcode) noexcept {
   }
 }
 
+/// As faults know it.
+const char* name_of(const io_uring_sqe& sqe) noexcept {
+  const bool receives = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+  if (sqe.opcode == IORING_OP_RECV && receives) return "recv_multishot";
+  if (sqe.opcode == IORING_OP_RECVMSG && receives) return "recvmsg_multishot";
+  if (sqe.opcode == IORING_OP_ACCEPT && (sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0) {
+    return "accept_multishot";
+  }
+  return name_of_opcode(sqe.opcode);
+}
+
 /// The one place that every operation passes on its way down.
 void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   request& started = make_request();
@@ -116,7 +127,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
     return;
   }
-  const char* const name = name_of_opcode(sqe.opcode);
+  const char* const name = name_of(sqe);
   if (const int error = engine_->interact(node_->id, name); error != 0) {
     if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
     finish(started, -error);
