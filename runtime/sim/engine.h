@@ -62,12 +62,7 @@ class below_program {
 
 class engine {
  public:
-  engine(std::uint64_t world_seed, const world_options& world_options)
-      : options(world_options),
-        seed(world_seed),
-        turns(world_seed, "turns"),
-        faults(world_seed),
-        log(world_options.trace_max) {}
+  engine(std::uint64_t world_seed, const world_options& world_options);
 
   std::int64_t now() const noexcept { return now_; }
 
@@ -86,7 +81,7 @@ class engine {
   int interact(std::uint32_t host, const char* name) {
     if (is_observed) return 0;
     if (recorder != nullptr) recorder->push_back({name, host});
-    ++interaction_count;
+    if (++interaction_count == fail_at) return fail_with;
     return faults.empty() ? 0 : faults.error_for(host, name);
   }
 
@@ -105,10 +100,15 @@ class engine {
   random_source turns;
   fault_board faults;
   trace_log log;
+  /// Keeps no trace: its digest means nothing.
+  const bool is_silent;
   /// What is called only to print a task tree: no part of the run.
   bool is_observed = false;
   std::uint64_t interaction_count = 0;
   std::uint64_t step_count = 0;
+  /// This interaction of the world ends with this positive errno.
+  std::uint64_t fail_at = 0;
+  int fail_with = 0;
   /// Where interactions are noted; nullptr: nowhere.
   std::vector<interaction>* recorder = nullptr;
   /// What brings the world forward: packets, turns of loops, retransmissions.

@@ -200,6 +200,8 @@ class world {
   std::string trace() const;
   /// A number that changes with every event since the beginning: equal traces, equal digests.
   std::uint64_t digest() const noexcept;
+  /// The same for people: a column for each host, without submissions, acknowledgements and options.
+  std::string timeline(std::size_t line_max = 200) const;
   /// The task tree of every program of every host.
   std::string task_tree() const;
 
