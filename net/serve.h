@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -149,7 +151,8 @@ class serve_awaiter final : public server_base {
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) {
     promise_base& awaiting = frame.promise();
-    if (awaiting.owner_chain->suspend(awaiting, *this)) begin(awaiting, accept_all());
+    task<void> accepting = accept_all();  // may throw: before anything has begun
+    if (awaiting.owner_chain->suspend(awaiting, *this)) begin(awaiting, std::move(accepting));
   }
   void await_resume() const { rethrow(); }
 
@@ -174,7 +177,9 @@ class serve_awaiter final : public server_base {
       }
       result<stream_type> peer = co_await as_result(listener_->accept());
       if (peer) {
-        start(std::move(*peer));
+        if (start(std::move(*peer))) continue;
+        ++counts_->short_count;
+        co_await wait_for_change(limits_.short_pause);
       } else if (!co_await accept_failed(peer.error())) {
         break;
       }
@@ -201,8 +206,21 @@ class serve_awaiter final : public server_base {
     throw_error(cause, listener_->local().to_string());
   }
 
-  void start(stream_type&& stream) {
-    auto* made = new connection_of(*this, accept_on(), std::move(stream));
+  /// False: there is no memory for it, and the connection is closed.
+  bool start(stream_type&& stream) {
+    std::unique_ptr<connection_of> made;
+    try {
+      made = std::make_unique<connection_of>(*this, accept_on(), std::move(stream));
+      begin_session(*made);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    made.release();  // NOLINT(bugprone-unused-return-value): connection_done deletes it
+    return true;
+  }
+
+  void begin_session(connection_of& of) {
+    connection_of* const made = &of;
     if constexpr (requires { made->stream.state().observer; }) {
       made->watched = &made->stream.state();
       made->watched->observer = &made->watched;

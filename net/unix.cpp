@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <new>
 #include <string>
 
 namespace rill {
@@ -38,7 +39,12 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
   loop& on = loop::current();
   int descriptors[2] = {};
   detail::checked(on.kernel().socket_pair(AF_UNIX, SOCK_STREAM, descriptors), "socketpair", "unix");
-  unix_stream first{detail::socket_handle(detail::socket_state::make(on, descriptors[0]))};
+  detail::socket_state* const one = detail::socket_state::try_make(on, descriptors[0]);
+  if (one == nullptr) {
+    for (const int each : descriptors) on.kernel().close(each);
+    throw std::bad_alloc();
+  }
+  unix_stream first{detail::socket_handle(*one)};
   unix_stream second{detail::socket_handle(detail::socket_state::make(on, descriptors[1]))};
   return {std::move(first), std::move(second)};
 }

@@ -76,9 +76,10 @@ class timeout_task_awaiter final : public subtask<T>, public timer_node {
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) {
     promise_base& awaiting = frame.promise();
-    if (!this->begin(awaiting)) return;
     loop& on = awaiting.owner_chain->owner_loop();
+    // First, for it may throw: then nothing has begun.
     on.timers().arm(*this, relative_ ? deadline_after(on.now, amount_) : amount_);
+    if (!this->begin(awaiting)) on.timers().remove(*this);
   }
   T await_resume() {
     if (!completed_) throw timeout_error("task");
