@@ -44,6 +44,8 @@ class sim_kernel final : public rill::kernel {
   /// What was in flight ends with ECANCELED, closing succeeds, everything else fails or never ends,
   /// so that the tasks can be cancelled and their destructors run.
   void detach();
+  /// The host has crashed after this kernel's program had ended: its ring is gone too.
+  void forget_ring() noexcept { ring_descriptor_ = -1; }
   /// A detached loop waits: lets its own clock go on to `time`.
   void skip_to(std::int64_t time) noexcept;
   /// A detached loop waits and has no timer: ends what would never end. False: there is nothing.
@@ -196,5 +198,7 @@ class ring_file final : public file {
 
 const char* name_of_opcode(unsigned opcode) noexcept;
 const char* name_of(const io_uring_sqe& sqe) noexcept;
+/// Its result is a number of bytes.
+bool moves_bytes(const io_uring_sqe& sqe) noexcept;
 
 }  // namespace rill::sim::detail

@@ -70,8 +70,7 @@ std::string run_seeds(const seed_options& options,
                       const std::function<void(std::uint64_t seed)>& body) {
   const std::uint64_t only = number_in("RILL_SIM_SEED", UINT64_MAX);
   const std::uint64_t first = only != UINT64_MAX ? only : options.first;
-  const std::uint64_t count =
-      only != UINT64_MAX ? 1 : number_in("RILL_SIM_SEEDS", options.count);
+  const std::uint64_t count = only != UINT64_MAX ? 1 : number_in("RILL_SIM_SEEDS", options.count);
   detail::run_state& run = detail::this_run();
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t seed = first + i;

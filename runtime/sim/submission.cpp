@@ -98,6 +98,20 @@ const char* name_of_opcode(unsigned opcode) noexcept {
   }
 }
 
+bool moves_bytes(const io_uring_sqe& sqe) noexcept {
+  switch (sqe.opcode) {
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_READ:
+    case IORING_OP_WRITE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// As faults know it.
 const char* name_of(const io_uring_sqe& sqe) noexcept {
   const bool receives = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
@@ -133,7 +147,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     finish(started, -error);
     return;
   }
-  if (!engine_->faults.empty()) {
+  if (!engine_->faults.empty() && moves_bytes(sqe)) {
     constexpr std::size_t whole = 65536;  // about what one operation moves
     const std::size_t most =
         sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG && sqe.opcode != IORING_OP_SENDMSG ? sqe.len

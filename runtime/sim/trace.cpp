@@ -47,13 +47,13 @@ bool is_telling(const trace_record& record) noexcept {
     case trace_record::kind::call: {
       // Options and names fail seldom, and tell little when they do not.
       const std::string_view name = record.name;
-      const bool is_minor = name.ends_with("_option") || name.ends_with("_name") ||
-                            name.ends_with("_buffers");
+      const bool is_minor =
+          name.ends_with("_option") || name.ends_with("_name") || name.ends_with("_buffers");
       return !is_minor || record.numbers[1] < 0;
     }
     case trace_record::kind::packet: {
-      const bool is_lost = std::string_view(record.name) != "sent" &&
-                           std::string_view(record.name) != "received";
+      const bool is_lost =
+          std::string_view(record.name) != "sent" && std::string_view(record.name) != "received";
       const bool is_sent = std::string_view(record.name) == "sent";
       const bool is_bare = record.numbers[0] == 0 && (record.flags & ~packet::ack) == 0 &&
                            (record.flags & packet::ack) != 0;

@@ -177,9 +177,7 @@ fault_guard world::inject(const fault& imposed) {
   return fault_guard(state_->time.faults.add(imposed.rule()));
 }
 
-std::string world::trace() const {
-  return state_->time.log.text(state_->host_names());
-}
+std::string world::trace() const { return state_->time.log.text(state_->host_names()); }
 std::string world::timeline(std::size_t line_max) const {
   return state_->time.log.timeline(state_->host_names(), line_max);
 }

@@ -33,6 +33,7 @@ class host_state;
 class program_state;
 class world_state;
 struct active_fault;
+struct trial_access;
 
 /// The outermost coroutine of a program: it owns the callable and the arguments.
 template <class Function, class... Arguments>
@@ -68,6 +69,7 @@ class program {
   rill::loop_statistics statistics() const noexcept;
 
  private:
+  friend class trial;
   friend class world;
   detail::program_state* state_;
 };
@@ -200,12 +202,15 @@ class world {
   std::string trace() const;
   /// A number that changes with every event since the beginning: equal traces, equal digests.
   std::uint64_t digest() const noexcept;
-  /// The same for people: a column for each host, without submissions, acknowledgements and options.
+  /// The same for people: a column for each host, without submissions, acknowledgements and
+  /// options.
   std::string timeline(std::size_t line_max = 200) const;
   /// The task tree of every program of every host.
   std::string task_tree() const;
 
  private:
+  friend class trial;
+  friend struct detail::trial_access;
   void run_while(const std::function<bool()>& condition);
   std::unique_ptr<detail::world_state> state_;
 };

@@ -220,7 +220,12 @@ void host_state::crash_now() {
                 }));
   machine.go_down();
   for (const std::unique_ptr<program_state>& each : of.programs) {
-    if (&each->on() == &machine && !each->has_ended()) each->detach();
+    if (&each->on() != &machine) continue;
+    if (each->has_ended()) {
+      each->kernel().forget_ring();
+    } else {
+      each->detach();
+    }
   }
   machine.lose_everything();
   of.wind_down(machine);

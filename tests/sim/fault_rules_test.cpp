@@ -216,8 +216,8 @@ TEST_F(sim_rule, an_echo_session_bears_whatever_the_kernel_may_do) {
     run([]() -> task<> {
       co_await with_nursery([](nursery& clients) -> task<> {
         for (int i = 0; i < 5; ++i) {
-          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"),
-                        std::string(5000, 'x'), 10);
+          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string(5000, 'x'),
+                        10);
         }
         co_return;
       });
@@ -270,8 +270,8 @@ TEST_F(sim_rule, a_completion_may_come_just_before_its_cancel) {
       const auto held = world_.inject(sim::late_completions(1ms).on(client_));
       char buffer[5];
       std::size_t got = 0;
-      const auto first = co_await as_result(
-          with_timeout(std::chrono::microseconds(100 + 10 * i), stream.read(mutable_buffer(buffer))));
+      const auto first = co_await as_result(with_timeout(std::chrono::microseconds(100 + 10 * i),
+                                                         stream.read(mutable_buffer(buffer))));
       if (first) {
         got = *first;
       } else {
@@ -332,7 +332,8 @@ TEST_F(sim_rule, the_calendar_jumps_and_the_clock_does_not) {
 }
 
 TEST_F(sim_rule, a_paused_host_acknowledges_and_does_not_answer) {
-  auto& talk = client_.run(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string("x"), 1);
+  auto& talk =
+      client_.run(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string("x"), 1);
   {
     const auto pause = world_.inject(sim::pause().on(server_));
     world_.run_for(10s);
