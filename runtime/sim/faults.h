@@ -125,7 +125,8 @@ fault reset_after(std::uint64_t byte_count);
 
 // ---------------------------------------------------------------- the kernel
 
-/// An operation or system call has no effect but this errno; closing happens all the same.
+/// An operation or system call has no effect but this errno; closing happens all the same, and an
+/// error that means that a TCP connection is lost (ECONNRESET, EPIPE ...) ends it for the peer too.
 /// "enter" is the entry into the kernel with something to submit (EAGAIN, EBUSY), "wait" the one
 /// without (EINTR).
 fault failure(std::string_view operation, int error_number);

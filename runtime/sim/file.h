@@ -100,6 +100,8 @@ class file : public std::enable_shared_from_this<file> {
   virtual unsigned poll_state() noexcept = 0;
   virtual bool is_socket() const noexcept { return false; }
   virtual bool is_on_disk() const noexcept { return false; }
+  /// A fault says that the connection is lost: then it is, for both ends.
+  virtual void lose_connection() {}
 
  protected:
   virtual progress attempt(request& tried) = 0;

@@ -456,7 +456,7 @@ int sim_kernel::pipe(int (&descriptors)[2]) noexcept {
 
 std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
                                   std::size_t size) noexcept {
-  return socket_call(call::sendfile, socket, [&](detail::socket& to) {
+  const auto sent = socket_call(call::sendfile, socket, [&](detail::socket& to) {
     const std::shared_ptr<detail::file> from = node_->find_file(file);
     if (from == nullptr) return -EBADF;
     if (!from->is_on_disk()) return -ESPIPE;
@@ -468,10 +468,16 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
     if (begin >= bytes.size() || size == 0) return 0;
     std::size_t most = std::min<std::size_t>({size, bytes.size() - begin, INT_MAX});
     if (!engine_->faults.empty()) most = engine_->faults.shortened(node_->id, "sendfile", most);
-    const int sent = to.write_now(bytes.data() + begin, most);
-    if (sent > 0) offset += sent;
-    return sent;
+    const int count = to.write_now(bytes.data() + begin, most);
+    if (count > 0) offset += count;
+    return count;
   });
+  if (sent == -ECONNRESET || sent == -EPIPE) {
+    if (const std::shared_ptr<detail::file> lost = node_->find_file(socket)) {
+      lost->lose_connection();
+    }
+  }
+  return sent;
 }
 
 int sim_kernel::remove_dead_socket(const char* path) noexcept {

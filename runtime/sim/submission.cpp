@@ -98,6 +98,11 @@ const char* name_of_opcode(unsigned opcode) noexcept {
   }
 }
 
+/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
+static bool ends_connection(int error) noexcept {
+  return error == ECONNRESET || error == EPIPE || error == ETIMEDOUT || error == EHOSTUNREACH;
+}
+
 bool moves_bytes(const io_uring_sqe& sqe) noexcept {
   switch (sqe.opcode) {
     case IORING_OP_RECV:
@@ -144,7 +149,11 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   const char* const name = name_of(sqe);
   if (const int error = engine_->interact(node_->id, name); error != 0) {
     if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
+    const std::shared_ptr<file> target = ends_connection(error) && moves_bytes(sqe)
+                                             ? node_->find_file(sqe.fd)
+                                             : std::shared_ptr<file>();
     finish(started, -error);
+    if (target != nullptr) target->lose_connection();
     return;
   }
   if (!engine_->faults.empty() && moves_bytes(sqe)) {

@@ -388,6 +388,12 @@ int tcp_socket::send_failure() {
   return error != 0 ? -error : -EPIPE;
 }
 
+void tcp_socket::lose_connection() {
+  if (connection_ == nullptr || connection_->state() == tcp_state::syn_sent) return;
+  connection_->abort();
+  changed(true, true);
+}
+
 int tcp_socket::write_now(const std::byte* from, std::size_t size) {
   if (connection_ != nullptr && connection_->state() == tcp_state::syn_sent) return -EAGAIN;
   if (const int failure = send_failure(); failure != 0) return failure;

@@ -23,6 +23,7 @@ class tcp_socket final : public internet_socket {
   int shutdown(int how) override;
   unsigned poll_state() noexcept override;
   int write_now(const std::byte* from, std::size_t size) override;
+  void lose_connection() override;
 
   // --- for connections on their way to accept() ---
   bool has_room() const noexcept { return ready_.size() <= backlog_; }
