@@ -2,7 +2,6 @@
 #include <rill/runtime/sim/fault_board.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include <rill/runtime/sim/errnos.h>
 #include <rill/runtime/sim/node.h>
@@ -119,13 +118,8 @@ int fault_board::error_for(std::uint32_t host, std::string_view operation) {
   for (const std::shared_ptr<active_fault>& each : active_) {
     const fault_rule& rule = each->rule;
     if (rule.what != fault_kind::fail || !covers(rule, host, operation)) continue;
-    int number = rule.error_number;
-    if (rule.operation.empty() && number != 0 && !may_give(operation, number)) {
-      // Entering has a word of its own for a shortage of memory.
-      if (operation != "enter" || number != ENOMEM) continue;
-      number = EAGAIN;
-    }
-    if (happens(*each)) return number;
+    if (rule.operation.empty() && !may_give(operation, rule.error_number)) continue;
+    if (happens(*each)) return rule.error_number;
   }
   return 0;
 }

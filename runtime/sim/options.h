@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include <rill/runtime/loop.h>
@@ -50,6 +51,10 @@ struct world_options {
   std::size_t trace_max = std::size_t{1} << 17;
   /// Virtual time after which run() gives up on tasks that neither end nor deadlock.
   std::chrono::nanoseconds run_limit = std::chrono::hours(24 * 7);
+
+  /// Events after which run() gives up as well: tasks that wake each other in circles use up little
+  /// virtual time, but all of the real one.
+  std::uint64_t step_max = 50'000'000;
 
   /// Of every loop; small queues make a full one easy to test.
   rill::loop_options loop{};

@@ -133,11 +133,12 @@ host& world::add_name_server(std::string_view address) {
 void world::run_while(const std::function<bool()>& condition) {
   detail::engine& time = state_->time;
   const std::int64_t limit = time.now() + time.options.run_limit.count();
+  const std::uint64_t step_limit = time.step_count + time.options.step_max;
   state_->look_at_all();
   for (;;) {
     state_->rethrow();
     if (!condition()) return;
-    if (time.step(limit)) continue;
+    if (time.step_count < step_limit && time.step(limit)) continue;
     const bool stuck = time.events.next_deadline() == rill::detail::timer_node::never;
     const std::string seed = " (seed " + std::to_string(time.seed) + ")\n" + state_->task_tree();
     state_->report(stuck ? "deadlock" : "the longest time allowed has passed");

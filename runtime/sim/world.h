@@ -48,7 +48,8 @@ class deadlock : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// world_options::run_limit has passed and programs still run. what() holds the task trees.
+/// world_options::run_limit or step_max has passed and programs still run. what() holds the task
+/// trees.
 class time_limit : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

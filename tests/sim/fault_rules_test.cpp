@@ -194,6 +194,27 @@ TEST_F(sim_rule, descriptors_run_out_and_come_back) {
   talk();
 }
 
+TEST_F(sim_rule, memory_and_buffers_run_out_and_come_back) {
+  {
+    const auto none = world_.inject(sim::no_memory().on(client_).beginning_with(2));
+    run([]() -> task<> {
+      auto socket = udp_socket::open(address_family::ipv4);  // the first match
+      EXPECT_THROW(udp_socket::open(address_family::ipv4), io_error);
+      co_return;
+    });
+    EXPECT_GE(none.match_count(), 2U);
+  }
+  {
+    const auto none = world_.inject(sim::no_buffers().on(client_).of("sendmsg"));
+    run([]() -> task<> {
+      auto socket = udp_socket::open(address_family::ipv4);
+      const auto sent = co_await as_result(socket.send_to(const_buffer("x"), at("10.0.0.1:9999")));
+      EXPECT_TRUE(!sent && sent.error() == std::errc::no_buffer_space);
+    });
+  }
+  talk();
+}
+
 /// Every fault of the kernel that a correct program does not notice.
 TEST_F(sim_rule, an_echo_session_bears_whatever_the_kernel_may_do) {
   const std::vector<std::pair<const char*, sim::fault>> all{
