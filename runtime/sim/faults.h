@@ -132,8 +132,8 @@ fault reset_after(std::uint64_t byte_count);
 fault failure(std::string_view operation, int error_number);
 /// EMFILE from everything that makes a descriptor.
 fault no_descriptors();
-/// ENOMEM from everything that may say so. (Entering the kernel says EAGAIN instead: failure("enter",
-/// EAGAIN), but not always, or nothing moves any more.)
+/// ENOMEM from everything that may say so. Entering the kernel says EAGAIN instead, which is left
+/// to failure("enter", EAGAIN).sometimes(...): always, and nothing moves any more.
 fault no_memory();
 /// ENOBUFS from sending, and from receiving into provided buffers.
 fault no_buffers();
