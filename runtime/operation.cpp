@@ -105,7 +105,9 @@ void pooled_operation::release() noexcept {
   if (slot.is_settled()) {
     free(slot);
   } else {
-    slot.abandoned_ = true;  // only the answer to a cancel request can still be due
+    // Only the answer to a cancel request can still be due; the loop goes on until it has come.
+    slot.abandoned_ = true;
+    slot.owner_loop().object_opened();
   }
 }
 

@@ -10,6 +10,7 @@
 #include <exception>
 #include <iterator>
 #include <new>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -29,15 +30,17 @@ namespace detail {
 struct point {
   enum class kind : std::uint8_t {
     none,
-    error,         ///< interaction `at` ends with `number`
-    short_count,   ///< operation `at` transfers less
-    cancel,        ///< after `at` events the session is cancelled
-    late_cancel,   ///< the same, by a message: after completions were stored
-    crash,         ///< after `at` events the peer is gone
-    crash_restart  ///< the same, and is back at once without its programs
+    error,          ///< interaction `at` ends with `number`
+    short_count,    ///< operation `at` transfers less
+    cancel,         ///< after `at` events the session is cancelled
+    late_cancel,    ///< the same, by a message: after completions were stored
+    crash,          ///< after `at` events the peer is gone
+    crash_restart,  ///< the same, and is back at once without its programs
+    allocation,     ///< allocation `at` finds no memory
+    early_end,      ///< multishot completion `at` is the last of its operation
+    late,           ///< completion `at` is shown a millisecond late
+    overflow        ///< completion `at` finds the queue full
   };
-  // Allocations are a kind of their own below, for they are counted elsewhere.
-  static constexpr auto allocation = static_cast<kind>(7);
 
   kind what = kind::none;
   std::uint64_t at = 0;
@@ -78,7 +81,9 @@ struct trial_access {
 namespace {
 
 constexpr const char* kind_names[] = {"none",        "error", "short",         "cancel",
-                                      "late-cancel", "crash", "crash-restart", "allocation"};
+                                      "late-cancel", "crash", "crash-restart", "allocation",
+                                      "early-end",   "late",  "overflow"};
+static_assert(std::size(kind_names) == static_cast<std::size_t>(point::kind::overflow) + 1);
 // A run in which so many events happen has lost its way.
 constexpr std::uint64_t step_max = 300'000;
 
@@ -122,7 +127,8 @@ void check_error(const trial_state& of) {
                 text.find(error.code().message()) != text.npos,
             "an error says what was being done and why it failed: " + text);
   } catch (const std::bad_alloc&) {
-    require(of.strike.what == point::allocation, "memory is short only where it is made to be");
+    require(of.strike.what == point::kind::allocation,
+            "memory is short only where it is made to be");
   } catch (const std::exception& error) {
     throw promise_broken(std::string("an error that is none of the world's: ") + error.what());
   }
@@ -260,9 +266,25 @@ class crash_note {
   void (*before_[std::size(numbers)])(int);
 };
 
+std::optional<fault> fault_at(const point& at) {
+  switch (at.what) {
+    case point::kind::short_count:
+      return short_transfers().only(at.at);
+    case point::kind::early_end:
+      return early_end().only(at.at);
+    case point::kind::late:
+      return late_completions(std::chrono::milliseconds(1)).only(at.at);
+    case point::kind::overflow:
+      return completion_overflow().only(at.at);
+    default:
+      return std::nullopt;
+  }
+}
+
 /// One run. Returns what went wrong, or nothing.
+/// `match_count`: how often the fault of this point could have struck.
 std::string visit(const scenario& body, const exhaustive_options& options, const point& at,
-                  detail::trial_state* counted) {
+                  detail::trial_state* counted, std::uint64_t* match_count = nullptr) {
   trim_frame_cache();  // so that frames are allocated, and every allocation is a point
   const std::uint64_t live_before = frame_statistics().live_count;
   detail::allocation_state& memory = detail::allocations();
@@ -276,9 +298,9 @@ std::string visit(const scenario& body, const exhaustive_options& options, const
       time.fail_at = at.at;
       time.fail_with = at.number;
     }
-    fault_guard cut(nullptr);
-    if (at.what == point::kind::short_count) cut = state.in.inject(short_transfers().only(at.at));
-    memory.fail_at = at.what == point::allocation ? at.at : 0;
+    fault_guard imposed(nullptr);
+    if (const std::optional<fault> chosen = fault_at(at)) imposed = state.in.inject(*chosen);
+    memory.fail_at = at.what == point::kind::allocation ? at.at : 0;
     trial run(state);
     try {
       body(run);
@@ -288,6 +310,7 @@ std::string visit(const scenario& body, const exhaustive_options& options, const
       detail::trial_access::report(state.in, outcome);
     }
     memory.fail_at = 0;
+    if (match_count != nullptr) *match_count = imposed.match_count();
     if (counted != nullptr) {
       counted->interactions = std::move(state.interactions);
       counted->hosts_under_test = state.hosts_under_test;
@@ -322,7 +345,7 @@ class runner {
     }
     report_.interaction_count = base_.interactions.size();
     report_.moment_count = base_.moment_count;
-    const bool all = errors() && short_counts() && moments() && allocations();
+    const bool all = errors() && whims() && moments() && allocations();
     state.is_silent = false;
     if (!all) visit_one(failed_);
     summarize();
@@ -356,17 +379,23 @@ class runner {
     return true;
   }
 
-  bool short_counts() {
-    if (!options_.short_counts) return true;
-    // Every operation asks once whether it is to be cut short.
-    const auto count = static_cast<std::uint64_t>(std::count_if(
-        base_.interactions.begin(), base_.interactions.end(), [](const detail::interaction& each) {
-          const std::string_view name = each.name;
-          return name.starts_with("recv") || name.starts_with("send") || name == "read" ||
-                 name == "write";
-        }));
-    for (std::uint64_t i = 1; i <= count; ++i) {
-      if (!passes({point::kind::short_count, i, 0}, report_.short_count)) return false;
+  /// What the kernel may do at any time: once for each chance that it has.
+  bool whims() {
+    for (const point::kind what : {point::kind::short_count, point::kind::early_end,
+                                   point::kind::late, point::kind::overflow}) {
+      if (!options_.whims) return true;
+      std::uint64_t chances = 1;
+      for (std::uint64_t i = 1; i <= chances; ++i) {
+        const point at{what, i, 0};
+        ++report_.whim_count;
+        const crash_note note(name_, at);
+        std::uint64_t met = 0;
+        if (!visit(*body_, options_, at, nullptr, &met).empty()) {
+          failed_ = at;
+          return false;
+        }
+        if (i == 1) chances = met;
+      }
     }
     return true;
   }
@@ -388,7 +417,7 @@ class runner {
   bool allocations() {
     if (!options_.allocations) return true;
     for (std::uint64_t i = 1; i <= base_.allocation_count; ++i) {
-      if (!passes({point::allocation, i, 0}, report_.allocation_count)) return false;
+      if (!passes({point::kind::allocation, i, 0}, report_.allocation_count)) return false;
     }
     return true;
   }
@@ -417,7 +446,7 @@ class runner {
     };
     report_.summary = name_ + ": " + std::to_string(report_.interaction_count) + " interactions";
     add(report_.error_count, " errors");
-    add(report_.short_count, " short counts");
+    add(report_.whim_count, " whims");
     add(report_.cancel_count, " cancellations");
     add(report_.crash_count, " lost peers");
     add(report_.allocation_count, " allocations");

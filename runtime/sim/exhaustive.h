@@ -64,7 +64,8 @@ using scenario = std::function<void(trial& run)>;
 struct exhaustive_options {
   std::uint64_t seed = 1;
   bool errors = true;         ///< every interaction, every errno that it can give
-  bool short_counts = true;   ///< every transfer, cut short
+  bool whims = true;          ///< every transfer cut short, every multishot ended early, every
+                              ///< completion late or in the overflow list
   bool cancellations = true;  ///< every moment, before and after completions were seen
   bool crashes = true;        ///< every moment: the peer is gone, for ever and for an instant
   bool allocations = true;    ///< every allocation, if allocation_fails() is asked
@@ -74,7 +75,7 @@ struct exhaustive_options {
 struct exhaustive_report {
   std::uint64_t interaction_count = 0;
   std::uint64_t error_count = 0;  ///< runs with an errno
-  std::uint64_t short_count = 0;
+  std::uint64_t whim_count = 0;
   std::uint64_t moment_count = 0;
   std::uint64_t cancel_count = 0;
   std::uint64_t crash_count = 0;

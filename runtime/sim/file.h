@@ -26,9 +26,9 @@ class request_list;
 struct request final : rill::detail::timer_node {
   /// The disk has done its part.
   void expired() noexcept override;
-  /// How many of `size` bytes this operation may transfer in all.
-  std::size_t limited(std::size_t size) const noexcept {
-    return size < size_limit ? size : size_limit;
+  /// How many of `wanted` bytes this operation may transfer in all.
+  std::size_t limited(std::size_t wanted) const noexcept {
+    return wanted < size_limit ? wanted : size_limit;
   }
 
   sim_kernel* owner = nullptr;
