@@ -1,4 +1,4 @@
-// Seven scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Eight scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
@@ -14,6 +14,7 @@
 #include <rill/net/connect.h>
 #include <rill/net/resolver.h>
 #include <rill/net/serve.h>
+#include <rill/net/unix.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/remote_channel.h>
 #include <rill/runtime/sim/exhaustive.h>
@@ -251,6 +252,36 @@ TEST_F(sim_points, serve_with_drain) {
     require(!run.is_undisturbed() || (accepted == 3 && answered == 3),
             "what was accepted is answered");
     require(!run.is_undisturbed() || received == 3, "and the answers arrive");
+  });
+}
+
+TEST_F(sim_points, unix_echo_session) {
+  visit("unix echo session", [](sim::trial& run) {
+    sim::host& host = run.world().add_host("host", "10.0.0.1");
+    bool is_answered = false;
+    host.run([]() -> task<> {
+      auto listener = unix_listener::bind(at("unix:/run/echo"));
+      const auto echo = [](unix_stream peer) -> task<> {
+        while (auto bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+      };
+      co_await serve(listener, echo);
+    });
+    run.settle(1ms);
+    auto& session = host.run([&]() -> task<> {
+      auto stream = co_await with_timeout(patience, unix_stream::connect(at("unix:/run/echo")));
+      const std::string question(5000, 'u');
+      std::string answer(question.size(), ' ');
+      co_await with_timeout(patience, stream.write_all(const_buffer(question)));
+      const bool whole =
+          co_await with_timeout(patience, stream.read_exactly(mutable_buffer(answer)));
+      if (!whole) {
+        throw io_error(std::make_error_code(std::errc::connection_reset), "read", "the server");
+      }
+      require(answer == question, "an echo is what was sent");
+      is_answered = true;
+    });
+    run.run(session);
+    require(!run.succeeded() || is_answered, "a session that succeeds has its answer");
   });
 }
 

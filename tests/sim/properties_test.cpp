@@ -11,6 +11,7 @@
 
 #include "sim/echo.h"
 #include "sim/storm.h"
+#include <rill/net/resolver.h>
 #include <rill/net/serve.h>
 #include <rill/net/stream.h>
 #include <rill/runtime/file.h>
@@ -265,6 +266,83 @@ TEST(sim_property, what_was_synced_survives_a_crash) {
     for (std::size_t i = 0; i < synced; i += record.size()) {
       require(left.compare(i, record.size(), record) == 0, "every synced record is whole");
     }
+  });
+  EXPECT_EQ(failure, "");
+}
+
+TEST(sim_property, a_name_has_its_own_addresses_or_no_answer) {
+  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+    sim::world world(seed);
+    world.add_name_server("10.0.0.53");
+    world.add_host("one", {"10.1.0.1", "fd00::1"});
+    world.add_host("two", "10.1.0.2");
+    auto& client = world.add_host("client", {"10.0.0.2", "fd00::2"});
+    storm weather(world, seed);
+    weather.shake_kernels();
+    weather.shake_network();
+    const auto look_up = [](std::string name, std::vector<std::string> known) -> task<> {
+      try {
+        const auto found = co_await resolve(name, 80);
+        require(!found.empty(), "an answer has addresses");
+        for (const endpoint& each : found) {
+          const bool is_known =
+              std::find(known.begin(), known.end(), each.to_string()) != known.end();
+          require(is_known, "an answer is about the name that was asked for");
+        }
+      } catch (const io_error& error) {
+        const bool gave_up = error.code() == resolve_error::no_answer;
+        require(gave_up || (known.empty() && error.code() == resolve_error::name_not_found),
+                "only a name without a host does not exist");
+      }
+    };
+    const std::vector<std::string> both{"10.1.0.1:80", "[fd00::1]:80"};
+    const std::vector<std::string> single{"10.1.0.2:80"};
+    // Beside each other: late answers to one must not be taken for the other's.
+    const sim::program* const asking[] = {
+        &client.run(look_up, std::string("one"), both),
+        &client.run(look_up, std::string("two"), single),
+        &client.run(look_up, std::string("none"), std::vector<std::string>()),
+    };
+    for (const sim::program* each : asking) world.run(*each);
+  });
+  EXPECT_EQ(failure, "");
+}
+
+TEST(sim_property, datagrams_come_whole_and_from_whom_they_say) {
+  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+    sim::world world(seed);
+    auto& server = world.add_host("server", "10.0.0.1");
+    auto& client = world.add_host("client", "10.0.0.2");
+    storm weather(world, seed);
+    server.run([]() -> task<> {
+      auto socket = udp_socket::bind(at("0.0.0.0:9"));
+      for (;;) {
+        auto message = co_await as_result(socket.receive());
+        if (!message) continue;
+        require(message->original_size() == message->bytes().size(), "a datagram comes whole");
+        co_await as_result(socket.send_to(message->bytes(), message->peer()));
+      }
+    });
+    world.run_for(1ms);
+    weather.shake_kernels();
+    weather.shake_network();
+    const std::size_t sizes[] = {0, 1, weather.draw(65'507), 65'507};
+    auto& asking = client.run([&]() -> task<> {
+      auto socket = udp_socket::open(address_family::ipv4);
+      std::vector<char> buffer(65'507);
+      for (const std::size_t size : sizes) {
+        const std::string sent = pattern(size, seed);
+        if (!co_await as_result(socket.send_to(const_buffer(sent), at("10.0.0.1:9")))) continue;
+        while (auto got = co_await as_result(
+                   with_timeout(300ms, socket.recv_from(mutable_buffer(buffer))))) {
+          require(got->peer() == at("10.0.0.1:9"), "an answer names who sent it");
+          const std::string expected = pattern(got->size(), seed);
+          require(std::equal(expected.begin(), expected.end(), buffer.begin()),
+                  "an answer is what was sent");
+        }
+      }
+    });
+    world.run(asking);
   });
   EXPECT_EQ(failure, "");
 }
