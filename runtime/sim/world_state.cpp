@@ -138,6 +138,7 @@ void world_state::rethrow() {
 
 std::vector<std::string> world_state::host_names() const {
   std::vector<std::string> names;
+  names.reserve(hosts.size());
   for (const host_state& each : hosts) names.push_back(each.machine.name);
   return names;
 }

@@ -211,6 +211,7 @@ TEST(sim_property, a_drained_server_has_answered_what_it_had_accepted) {
     world.run_for(1ms);
     weather.shake_kernels();
     std::vector<sim::program*> clients;
+    clients.reserve(6);
     const std::uint64_t count = 1 + weather.draw(5);
     for (std::uint64_t i = 0; i < count; ++i) {
       clients.push_back(&client.run([&]() -> task<> {
