@@ -310,6 +310,8 @@ std::string visit(const scenario& body, const exhaustive_options& options, const
       detail::trial_access::report(state.in, outcome);
     }
     memory.fail_at = 0;
+    time.recorder = nullptr;  // the end of the world is no part of the run
+    time.fail_at = 0;
     if (match_count != nullptr) *match_count = imposed.match_count();
     if (counted != nullptr) {
       counted->interactions = std::move(state.interactions);
