@@ -150,8 +150,16 @@ const operation_type socket_state::send_datagram_type{
     "send", prepare_send_datagram, completed_once, describe_socket, false, socket_settled};
 
 socket_state& make_datagram_state(loop& on, int descriptor) {
+  auto storage = [&] {
+    try {
+      return std::make_unique<datagram_storage>();
+    } catch (...) {
+      on.kernel().close(descriptor);
+      throw;
+    }
+  }();
   socket_state& socket = socket_state::make(on, descriptor);
-  socket.datagrams = std::make_unique<datagram_storage>();
+  socket.datagrams = std::move(storage);
   socket.large_messages = true;
   return socket;
 }

@@ -136,23 +136,24 @@ void server_base::child_done(chain& child, bool completed) noexcept {
 void server_base::connection_done(connection& ended, bool completed) noexcept {
   if (completed && static_cast<task_promise<void>*>(ended.root())->has_exception()) {
     ++counts_->failed_count;
-    report(&ended, static_cast<task_promise<void>*>(ended.root())->exception());
+    report(ended, static_cast<task_promise<void>*>(ended.root())->exception());
   }
   --counts_->active_count;
   if (limits_.shared_count != nullptr) --*limits_.shared_count;
   if (ended.watched != nullptr) ended.watched->observer = nullptr;
+  ended.free_root();  // its parameters may refer to the stream that the connection holds
   delete &ended;
   changed_.set();
 }
 
-void server_base::never_started(const connection* made, std::exception_ptr error) noexcept {
+void server_base::never_started(const connection& made, std::exception_ptr error) noexcept {
   ++counts_->accepted_count;
   ++counts_->failed_count;
   report(made, error);
 }
 
-void server_base::report(const connection* ended, const std::exception_ptr& error) noexcept {
-  const endpoint peer = ended != nullptr && ended->has_peer ? endpoint(ended->peer) : endpoint();
+void server_base::report(const connection& ended, const std::exception_ptr& error) noexcept {
+  const endpoint peer = ended.has_peer ? endpoint(ended.peer) : endpoint();
   if (limits_.on_error != nullptr) {
     limits_.on_error(peer, error);
     return;

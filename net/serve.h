@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -112,8 +114,7 @@ class server_base : public scope {
     return limits_.shared_count != nullptr ? limits_.short_pause : std::chrono::hours(1);
   }
   void started(connection& made, task<void> root) noexcept;
-  /// `made` is nullptr when there was no memory for it.
-  void never_started(const connection* made, std::exception_ptr error) noexcept;
+  void never_started(const connection& made, std::exception_ptr error) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
   task<void> wait_for_change(std::chrono::nanoseconds limit);
   /// The second half of the drain: tell the connections, wait, cut.
@@ -129,7 +130,7 @@ class server_base : public scope {
  private:
   task<void> end_reading();
   task<void> all_ended();
-  void report(const connection* ended, const std::exception_ptr& error) noexcept;
+  void report(const connection& ended, const std::exception_ptr& error) noexcept;
   void connection_done(connection& ended, bool completed) noexcept;
 
   serve_statistics own_counts_;
@@ -152,7 +153,8 @@ class serve_awaiter final : public server_base {
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) {
     promise_base& awaiting = frame.promise();
-    if (awaiting.owner_chain->suspend(awaiting, *this)) begin(awaiting, accept_all());
+    task<void> accepting = accept_all();  // may throw: before anything has begun
+    if (awaiting.owner_chain->suspend(awaiting, *this)) begin(awaiting, std::move(accepting));
   }
   void await_resume() const { rethrow(); }
 
@@ -184,7 +186,9 @@ class serve_awaiter final : public server_base {
       }
       result<stream_type> peer = co_await as_result(listener_->accept());
       if (peer) {
-        start(std::move(*peer));
+        if (start(std::move(*peer))) continue;
+        ++counts_->short_count;
+        co_await wait_for_change(limits_.short_pause);
       } else if (!co_await accept_failed(peer.error())) {
         break;
       }
@@ -211,7 +215,8 @@ class serve_awaiter final : public server_base {
     throw_error(cause, listener_->local().to_string());
   }
 
-  void start(stream_type&& stream) {
+  /// False: there was no memory for it, and the connection is closed.
+  bool start(stream_type&& stream) {
     connection_of* made = nullptr;
     try {
       made = new connection_of(*this, accept_on(), std::move(stream));
@@ -220,10 +225,14 @@ class serve_awaiter final : public server_base {
       } else {
         started(*made, std::invoke(handler_, std::move(made->stream)));
       }
-    } catch (...) {  // no memory, or a handler that throws before its coroutine exists
-      never_started(made, std::current_exception());
+    } catch (const std::bad_alloc&) {
+      delete made;
+      return false;
+    } catch (...) {  // a handler that throws before its coroutine exists
+      never_started(*made, std::current_exception());
       delete made;
     }
+    return true;
   }
 
   scheduler& accept_on() const noexcept { return this->owner()->on(); }

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <new>
 
 #include <rill/net/message_storage.h>
 #include <rill/runtime/frame_cache.h>
@@ -248,8 +249,18 @@ socket_state::socket_state(loop& on, int descriptor) noexcept : read(on, this), 
 
 socket_state::~socket_state() { owner_loop().object_closed(); }
 
+socket_state* socket_state::try_make(loop& on, int descriptor) noexcept {
+  try {
+    return ::new (allocate_frame(sizeof(socket_state))) socket_state(on, descriptor);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
 socket_state& socket_state::make(loop& on, int descriptor) {
-  return *::new (allocate_frame(sizeof(socket_state))) socket_state(on, descriptor);
+  if (socket_state* const made = try_make(on, descriptor)) return *made;
+  on.kernel().close(descriptor);
+  throw std::bad_alloc();
 }
 
 // ---------------------------------------------------------------- receiving

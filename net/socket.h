@@ -36,7 +36,10 @@ struct unread_bytes {
 class socket_state {
  public:
   /// Takes over `descriptor`.
+  /// Takes the descriptor, which is closed if there is no memory (std::bad_alloc).
   static socket_state& make(loop& on, int descriptor);
+  /// The same; without memory nullptr, and the descriptor stays the caller's.
+  static socket_state* try_make(loop& on, int descriptor) noexcept;
   /// The socket object is gone: withdraws what is in flight, closes, frees. Enters no kernel.
   void abandon() noexcept;
 

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <deque>
+#include <new>
 
 #include <rill/runtime/file.h>
 #include <rill/runtime/sleep.h>
@@ -159,7 +160,15 @@ class accept_queue {
   explicit accept_queue(loop& on) : claim(on, this), on_(&on) { on.object_opened(); }
 
   loop& owner_loop() const noexcept { return *on_; }
-  void add(int descriptor) { sockets.emplace_back(*on_, *this, descriptor); }
+  /// Takes the descriptor.
+  void add(int descriptor) {
+    try {
+      sockets.emplace_back(*on_, *this, descriptor);
+    } catch (...) {
+      on_->kernel().close(descriptor);
+      throw;
+    }
+  }
   void arm() noexcept;
   void accepted(int result) noexcept;
   void abandon() noexcept;
@@ -267,7 +276,14 @@ void accept_queue::accepted(int result) noexcept {
     return;
   }
   if (result >= 0) {
-    unclaimed.push_back(result);
+    try {
+      unclaimed.push_back(result);
+    } catch (const std::bad_alloc&) {
+      on_->kernel().close(result);
+      failure = ENOMEM;
+      if (claim.has_waiter()) claim.wake(-ENOMEM);
+      return;
+    }
     if (claim.has_waiter()) {
       claim.wake(0);
     } else if (unclaimed.size() >= unclaimed_max && !stopped) {
@@ -342,8 +358,10 @@ rill::result<socket_handle> accept_awaiter_base::take() {
     return tl::unexpected(queue.claim.take_result().error());
   }
   const int descriptor = queue.unclaimed.front();
+  socket_state* const made = socket_state::try_make(queue.owner_loop(), descriptor);
+  if (made == nullptr) return tl::unexpected(error::from_errno(ENOMEM, "accept"));
   queue.unclaimed.pop_front();
-  socket_state& socket = socket_state::make(queue.owner_loop(), descriptor);
+  socket_state& socket = *made;
   if (const auto ip = peer_endpoint(queue.owner_loop(), descriptor).ip()) {
     socket.peer = *ip;
     socket.has_ip_peer = true;

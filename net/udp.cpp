@@ -12,8 +12,12 @@ namespace {
 
 int new_socket(loop& on, const endpoint& like) {
   const int descriptor = detail::open_socket(on, like, SOCK_DGRAM);
-  if (like.kind() == endpoint_kind::ipv6) {
+  if (like.kind() != endpoint_kind::ipv6) return descriptor;
+  try {
     detail::set_option(on, descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+  } catch (...) {
+    on.kernel().close(descriptor);
+    throw;
   }
   return descriptor;
 }

@@ -2,31 +2,13 @@
 #include <rill/net/unix.h>
 
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
+#include <new>
 #include <string>
 
 namespace rill {
 namespace {
-
-/// A socket file without a listener is what a killed server leaves behind: a connect is refused.
-bool is_stale(const endpoint& to) {
-  if (to.kind() != endpoint_kind::unix_path) return false;
-  const std::string path(to.unix_name());
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (probe < 0) return false;
-  const std::span<const std::byte> name = to.native();
-  const bool refused = ::connect(probe, reinterpret_cast<const sockaddr*>(name.data()),
-                                 static_cast<socklen_t>(name.size())) != 0 &&
-                       errno == ECONNREFUSED;
-  ::close(probe);
-  return refused;
-}
 
 int bound_datagram_socket(loop& on, const endpoint& to, bool bind) {
   const int descriptor = detail::open_socket(on, to, SOCK_DGRAM);
@@ -57,7 +39,12 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
   loop& on = loop::current();
   int descriptors[2] = {};
   detail::checked(on.kernel().socket_pair(AF_UNIX, SOCK_STREAM, descriptors), "socketpair", "unix");
-  unix_stream first{detail::socket_handle(detail::socket_state::make(on, descriptors[0]))};
+  detail::socket_state* const one = detail::socket_state::try_make(on, descriptors[0]);
+  if (one == nullptr) {
+    for (const int each : descriptors) on.kernel().close(each);
+    throw std::bad_alloc();
+  }
+  unix_stream first{detail::socket_handle(*one)};
   unix_stream second{detail::socket_handle(detail::socket_state::make(on, descriptors[1]))};
   return {std::move(first), std::move(second)};
 }
@@ -76,9 +63,11 @@ unix_listener unix_listener::bind(const endpoint& to, const listen_options& opti
   try {
     return unix_listener(only, options);
   } catch (const io_error& failure) {
-    if (failure.code() != std::errc::address_in_use || !is_stale(to)) throw;
+    if (failure.code() != std::errc::address_in_use) throw;
+    if (to.kind() != endpoint_kind::unix_path) throw;
+    const std::string path(to.unix_name());
+    if (loop::current().kernel().remove_dead_socket(path.c_str()) < 0) throw;
   }
-  ::unlink(std::string(to.unix_name()).c_str());
   return unix_listener(only, options);
 }
 

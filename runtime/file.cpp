@@ -282,7 +282,13 @@ void close_file_awaiter::await_resume() const {
 }  // namespace detail
 
 detail::open_awaiter file::open(std::string_view path, open_mode mode, unsigned permissions) {
-  return detail::open_awaiter(*new detail::file_state(loop::current(), path), mode, permissions);
+  auto* const made = new detail::file_state(loop::current(), path);
+  try {
+    return detail::open_awaiter(*made, mode, permissions);
+  } catch (...) {
+    delete made;
+    throw;
+  }
 }
 
 file& file::operator=(file&& other) noexcept {

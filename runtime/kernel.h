@@ -103,6 +103,9 @@ class kernel {
   /// `offset`.
   virtual std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                                 std::size_t size) noexcept = 0;
+  /// Removes the file of a Unix socket on which nobody listens any more, as a killed server leaves
+  /// it. 0, or a negative errno: it is in use, or no socket.
+  virtual int remove_dead_socket(const char* path) noexcept;
   /// For descriptors that no operation holds. Sockets in use are closed by IORING_OP_CLOSE.
   virtual void close(int descriptor) noexcept = 0;
 

@@ -361,6 +361,7 @@ void loop::cancel_answered(detail::operation& operation, int result) noexcept {
   }
   if (!operation.is_settled()) return;
   if (operation.abandoned_) {
+    object_closed();
     detail::pooled_operation::free(operation);
   } else if (operation.type_->settled != nullptr) {
     operation.type_->settled(operation);

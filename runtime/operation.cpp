@@ -2,6 +2,7 @@
 #include <rill/runtime/operation.h>
 
 #include <cerrno>
+#include <new>
 
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/loop.h>
@@ -22,8 +23,14 @@ bool operation::wait(promise_base& innermost, const operation_type& type) noexce
   waiter_ = &mine;
   type_ = &type;
   timed_out_ = false;
-  if (deadline != never) loop_->timers().arm(*this, deadline);
-  return true;
+  if (deadline == never) return true;
+  try {
+    loop_->timers().arm(*this, deadline);
+    return true;
+  } catch (const std::bad_alloc&) {
+    wake(-ENOMEM);
+    return false;
+  }
 }
 
 void operation::submit(const operation_type& type) noexcept {
@@ -98,7 +105,9 @@ void pooled_operation::release() noexcept {
   if (slot.is_settled()) {
     free(slot);
   } else {
-    slot.abandoned_ = true;  // only the answer to a cancel request can still be due
+    // Only the answer to a cancel request can still be due; the loop goes on until it has come.
+    slot.abandoned_ = true;
+    slot.owner_loop().object_opened();
   }
 }
 

@@ -47,7 +47,8 @@ class operation final : public waiting, public timer_node {
   ~operation();
 
   /// Suspends the innermost frame on this slot until wake() and, with a deadline, no longer than
-  /// that. False when the chain is being cancelled: start nothing.
+  /// that. False when the chain is being cancelled, or gets ENOMEM because memory is too short for
+  /// the deadline: start nothing.
   bool wait(promise_base& innermost, const operation_type& type) noexcept;
   /// The kernel is to carry it out: takes an SQE, or a place in the backlog.
   void submit(const operation_type& type) noexcept;

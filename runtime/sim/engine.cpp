@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <rill/runtime/sim/report.h>
+
 namespace rill::sim::detail {
 
 const char* name_of(call what) noexcept {
@@ -28,6 +30,8 @@ const char* name_of(call what) noexcept {
       return "pipe";
     case call::sendfile:
       return "sendfile";
+    case call::remove_dead_socket:
+      return "remove_dead_socket";
     case call::close:
       return "close";
     case call::signals:
@@ -40,6 +44,14 @@ const char* name_of(call what) noexcept {
   return "call";
 }
 
+engine::engine(std::uint64_t world_seed, const world_options& world_options)
+    : options(world_options),
+      seed(world_seed),
+      turns(world_seed, "turns"),
+      faults(world_seed),
+      log(world_options.trace_max),
+      is_silent(this_run().is_silent) {}
+
 bool engine::step(std::int64_t limit, bool time_passes) noexcept {
   const std::int64_t next_event = events.next_deadline();
   const std::int64_t next_background = background.next_deadline();
@@ -47,10 +59,16 @@ bool engine::step(std::int64_t limit, bool time_passes) noexcept {
   if (next_event == never && !(lossy || time_passes)) return false;
   const std::int64_t next = std::min(next_event, next_background);
   if (next == never || next > limit) return false;
+  ++step_count;
   now_ = std::max(now_, next);
   events.expire(now_);
   background.expire(now_);
   return true;
+}
+
+bool& in_program() noexcept {
+  thread_local bool inside = false;
+  return inside;
 }
 
 void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result) {
@@ -59,6 +77,7 @@ void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int6
 
 void engine::trace(trace_record::kind what, const char* name, std::uint32_t host,
                    std::int64_t first, std::int64_t second, std::int64_t third) {
+  if (is_observed || is_silent) return;
   trace_record record{};
   record.time = now_;
   record.name = name;
@@ -71,6 +90,7 @@ void engine::trace(trace_record::kind what, const char* name, std::uint32_t host
 }
 
 void engine::trace_packet(const char* name, std::uint32_t host, const packet& about) {
+  if (is_silent) return;
   trace_record record{};
   record.time = now_;
   record.name = name;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <rill/runtime/sim/fault_board.h>
 #include <rill/runtime/sim/options.h>
 #include <rill/runtime/sim/random.h>
 #include <rill/runtime/sim/trace.h>
@@ -30,6 +31,7 @@ enum class call : std::uint8_t {
   peer_name,
   pipe,
   sendfile,
+  remove_dead_socket,
   close,
   signals,
   register_buffers,
@@ -37,13 +39,30 @@ enum class call : std::uint8_t {
 };
 const char* name_of(call what) noexcept;
 
+/// One thing that a program asked of its kernel: a system call, an operation, an entry.
+struct interaction {
+  const char* name;
+  std::uint32_t host;
+};
+
+/// True while the code of a program runs, false in the simulator below it.
+bool& in_program() noexcept;
+
+/// Stands at every entry from a program into the simulator.
+class below_program {
+ public:
+  below_program() noexcept : before_(std::exchange(in_program(), false)) {}
+  below_program(const below_program&) = delete;
+  below_program& operator=(const below_program&) = delete;
+  ~below_program() { in_program() = before_; }
+
+ private:
+  bool before_;
+};
+
 class engine {
  public:
-  engine(std::uint64_t world_seed, const world_options& world_options)
-      : options(world_options),
-        seed(world_seed),
-        turns(world_seed, "turns"),
-        log(world_options.trace_max) {}
+  engine(std::uint64_t world_seed, const world_options& world_options);
 
   std::int64_t now() const noexcept { return now_; }
 
@@ -56,6 +75,14 @@ class engine {
 
   std::int64_t draw(random_source& from, const duration_range& range) noexcept {
     return from.between(range.least.count(), range.most.count());
+  }
+
+  /// Notes an interaction, and says with which positive errno a fault ends it, or 0.
+  int interact(std::uint32_t host, const char* name) {
+    if (is_observed) return 0;
+    if (recorder != nullptr) recorder->push_back({name, host});
+    if (++interaction_count == fail_at) return fail_with;
+    return faults.empty() ? 0 : faults.error_for(host, name);
   }
 
   void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result);
@@ -71,7 +98,19 @@ class engine {
   const world_options options;
   const std::uint64_t seed;
   random_source turns;
+  fault_board faults;
   trace_log log;
+  /// Keeps no trace: its digest means nothing.
+  const bool is_silent;
+  /// What is called only to print a task tree: no part of the run.
+  bool is_observed = false;
+  std::uint64_t interaction_count = 0;
+  std::uint64_t step_count = 0;
+  /// This interaction of the world ends with this positive errno.
+  std::uint64_t fail_at = 0;
+  int fail_with = 0;
+  /// Where interactions are noted; nullptr: nowhere.
+  std::vector<interaction>* recorder = nullptr;
   /// What brings the world forward: packets, turns of loops, retransmissions.
   rill::detail::timer_queue events;
   /// What changes nothing while the network is well: probes of idle connections, the end of

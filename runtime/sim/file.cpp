@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/uring_abi.h>
@@ -22,6 +23,8 @@ bool is_writing(const request& asked) noexcept {
 }
 
 }  // namespace
+
+void request::expired() noexcept { owner->disk_is_done(*this); }
 
 void request_list::append(request& added) noexcept {
   added.waits_in = this;
@@ -73,15 +76,18 @@ void file::submit(request& started) {
   list.append(started);
 }
 
-void file::retry(request_list& waiting) {
+void file::retry(request_list& waiting, bool& busy) {
+  // What one request does at the other end of a Unix socket may come back here.
+  if (std::exchange(busy, true)) return;
   while (waiting.first() != nullptr && attempt(*waiting.first()) == progress::finished) {
   }
+  busy = false;
 }
 
 void file::changed(bool readable, bool writable) {
   const std::shared_ptr<file> self = shared_from_this();
-  if (readable) retry(readers_);
-  if (writable) retry(writers_);
+  if (readable) retry(readers_, readers_busy_);
+  if (writable) retry(writers_, writers_busy_);
   for (request* each = pollers_.first(); each != nullptr;) {
     request* const next = each->wait_next;
     poll(*each);

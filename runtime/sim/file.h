@@ -10,9 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <rill/runtime/sim/packet.h>
+#include <rill/runtime/timer.h>
 
 namespace rill::sim::detail {
 
@@ -21,7 +23,14 @@ class sim_kernel;
 class request_list;
 
 /// One SQE on its way. Everything the kernel may read later was copied when it was submitted.
-struct request {
+struct request final : rill::detail::timer_node {
+  /// The disk has done its part.
+  void expired() noexcept override;
+  /// How many of `wanted` bytes this operation may transfer in all.
+  std::size_t limited(std::size_t wanted) const noexcept {
+    return wanted < size_limit ? wanted : size_limit;
+  }
+
   sim_kernel* owner = nullptr;
   std::shared_ptr<file> target;
   std::uint64_t user_data = 0;
@@ -34,14 +43,16 @@ struct request {
   int descriptor = -1;
   std::uint8_t opcode = 0;
   std::uint8_t sqe_flags = 0;
-  std::size_t done = 0;      ///< bytes moved so far, with MSG_WAITALL
-  bool started = false;      ///< connect: the first packet is out
-  msghdr* header = nullptr;  ///< the user's, for results of recvmsg
+  std::size_t done = 0;               ///< bytes moved so far, with MSG_WAITALL
+  std::size_t size_limit = SIZE_MAX;  ///< a fault cuts the transfer short
+  bool started = false;               ///< connect: the first packet is out
+  msghdr* header = nullptr;           ///< the user's, for results of recvmsg
   std::vector<iovec> pieces;
   unsigned name_size = 0;  ///< msg_namelen as it was submitted
   unsigned control_size = 0;
   bool has_destination = false;
   endpoint destination;
+  std::string text;  ///< a path; the destination of a Unix datagram
 
   request_list* waits_in = nullptr;
   request* wait_previous = nullptr;
@@ -88,6 +99,9 @@ class file : public std::enable_shared_from_this<file> {
   /// POLLIN, POLLOUT ... as poll(2) has them now.
   virtual unsigned poll_state() noexcept = 0;
   virtual bool is_socket() const noexcept { return false; }
+  virtual bool is_on_disk() const noexcept { return false; }
+  /// A fault says that the connection is lost: then it is, for both ends.
+  virtual void lose_connection() {}
 
  protected:
   virtual progress attempt(request& tried) = 0;
@@ -95,11 +109,13 @@ class file : public std::enable_shared_from_this<file> {
  private:
   progress attempt_any(request& tried);
   progress poll(request& tried);
-  void retry(request_list& waiting);
+  void retry(request_list& waiting, bool& busy);
 
   request_list readers_;
   request_list writers_;
   request_list pollers_;
+  bool readers_busy_ = false;  ///< being tried again just now, further up the stack
+  bool writers_busy_ = false;
 };
 
 }  // namespace rill::sim::detail

@@ -7,22 +7,23 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include <rill/runtime/error.h>
+#include <rill/runtime/sim/disk_file.h>
 #include <rill/runtime/sim/node.h>
 #include <rill/runtime/sim/signals.h>
 #include <rill/runtime/sim/tcp_socket.h>
 #include <rill/runtime/sim/udp.h>
+#include <rill/runtime/sim/unix_socket.h>
 
 namespace rill::sim::detail {
 namespace {
 
-// 2026-01-01 00:00:00 UTC, when every world begins.
-constexpr std::int64_t epoch = 1'767'225'600'000'000'000;
 // IORING_MAX_ENTRIES and its double of Linux.
 constexpr unsigned submission_max = 32768;
 constexpr unsigned completion_max = 65536;
@@ -31,14 +32,17 @@ bool is_power_of_two(unsigned number) noexcept {
   return number != 0 && (number & (number - 1)) == 0;
 }
 
+}  // namespace
+
 /// A job that blocks in a background thread, in life.
 class offload_event final : public rill::detail::timer_node {
  public:
   offload_event(sim_kernel& from, offload_job& of) noexcept : kernel_(&from), job_(&of) {
-    ++kernel_->of().offload_count;
+    ++kernel_->engine_->offload_count;
   }
-  ~offload_event() { --kernel_->of().offload_count; }
+  ~offload_event() { --kernel_->engine_->offload_count; }
   void expired() noexcept override {
+    std::erase(kernel_->offloaded_, this);
     job_->run();
     job_->finished();
     if (kernel_->on_completion) kernel_->on_completion();  // it has left a message for the loop
@@ -50,10 +54,12 @@ class offload_event final : public rill::detail::timer_node {
   offload_job* job_;
 };
 
-}  // namespace
-
 sim_kernel::sim_kernel(engine& of, node& on, std::uint32_t number)
-    : engine_(&of), node_(&on), random_(of.seed, "kernel", number) {}
+    : engine_(&of),
+      node_(&on),
+      random_(of.seed, "kernel", number),
+      disk_random_(of.seed, "disk time", number),
+      show_(of.events, *this, &sim_kernel::show_held) {}
 
 sim_kernel::~sim_kernel() {
   on_completion = nullptr;
@@ -62,6 +68,7 @@ sim_kernel::~sim_kernel() {
     if (each.waits_in != nullptr) each.waits_in->remove(each);
     free_request(each);
   }
+  for (const std::unique_ptr<request>& each : requests_) engine_->events.remove(*each);
   if (ring_descriptor_ >= 0) node_->close(ring_descriptor_);
 }
 
@@ -118,14 +125,28 @@ bool sim_kernel::has_work() const noexcept {
          ring_.sq.sqe_tail != submission_head_;
 }
 
-int sim_kernel::enter(unsigned to_submit, unsigned, std::int64_t) noexcept {
+int sim_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t) noexcept {
+  const below_program here;
   flush_overflow();
-  const unsigned published = std::min(to_submit, submission_tail_ - submission_head_);
+  unsigned published = std::min(to_submit, submission_tail_ - submission_head_);
+  if (!detached_ && (published != 0 || min_complete != 0)) {
+    // With something submitted its number is the answer, whatever ended the waiting.
+    const int error = engine_->interact(node_->id, published != 0 ? "enter" : "wait");
+    if (error != 0) return -error;
+    if (published > 1 && !engine_->faults.empty() &&
+        engine_->faults.hits(fault_kind::submission_full, node_->id, "enter")) {
+      published = (published + 1) / 2;
+    }
+  }
   for (unsigned i = 0; i < published; ++i) {
     const unsigned index = submission_array_[submission_head_ & submission_mask_];
     const io_uring_sqe sqe = submissions_[index & submission_mask_];
     ++submission_head_;
-    submit(sqe);
+    if (detached_) {
+      submit_detached(sqe);
+    } else {
+      submit(sqe);
+    }
   }
   return static_cast<int>(published);
 }
@@ -141,6 +162,15 @@ bool sim_kernel::place(const completion& posted) noexcept {
   cqe.res = posted.result;
   cqe.flags = posted.flags;
   ++completion_tail_;
+  if (completion_tail_ - completion_head_ > 1 && !detached_ && !engine_->faults.empty()) {
+    io_uring_cqe& before = completions_[(completion_tail_ - 2) & completion_mask_];
+    if (before.user_data != cqe.user_data &&
+        engine_->faults.hits(fault_kind::swap_completions, node_->id, {})) {
+      std::swap(before.user_data, cqe.user_data);
+      std::swap(before.res, cqe.res);
+      std::swap(before.flags, cqe.flags);
+    }
+  }
   return true;
 }
 
@@ -151,7 +181,48 @@ void sim_kernel::flush_overflow() noexcept {
 
 void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexcept {
   const completion posted{user_data, result, flags};
-  if (!overflow_.empty() || !place(posted)) {
+  if (!engine_->faults.empty() || !held_.empty()) {
+    if (hold(posted)) return;
+  }
+  show(posted);
+}
+
+/// True when a fault lets the completion wait: then it is shown later.
+bool sim_kernel::hold(const completion& posted) noexcept {
+  if (detached_ || posted.user_data <= wake_tag) return false;
+  std::int64_t time = 0;
+  if (const std::int64_t delay =
+          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, {});
+      delay != 0) {
+    time = engine_->now() + delay;
+  }
+  // Those of one operation keep their order.
+  for (const held_completion& each : held_) {
+    if (each.posted.user_data == posted.user_data) time = std::max(time, each.time);
+  }
+  if (time == 0) return false;
+  held_.push_back({time, posted});
+  if (time < show_.deadline()) show_.arm(time);
+  return true;
+}
+
+void sim_kernel::show_held() noexcept {
+  const std::int64_t now = engine_->now();
+  std::vector<held_completion> due;
+  std::int64_t next = rill::detail::timer_node::never;
+  for (const held_completion& each : held_) {
+    if (each.time <= now) due.push_back(each);
+    if (each.time > now) next = std::min(next, each.time);
+  }
+  std::erase_if(held_, [now](const held_completion& each) { return each.time <= now; });
+  if (next != rill::detail::timer_node::never) show_.arm(next);
+  for (const held_completion& each : due) show(each.posted);
+}
+
+void sim_kernel::show(const completion& posted) noexcept {
+  const bool crowded = !detached_ && !engine_->faults.empty() &&
+                       engine_->faults.hits(fault_kind::completion_full, node_->id, {});
+  if (!overflow_.empty() || crowded || !place(posted)) {
     overflow_.push_back(posted);
     submission_flags_ |= IORING_SQ_CQ_OVERFLOW;
     engine_->trace(trace_record::kind::note, "completion queue overflow", node_->id,
@@ -161,6 +232,7 @@ void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexc
 }
 
 void sim_kernel::trace_completion(const request& of, int result, unsigned flags) noexcept {
+  if (detached_) return;
   engine_->trace(trace_record::kind::complete, name_of_opcode(of.opcode), node_->id, of.descriptor,
                  result, flags);
 }
@@ -176,6 +248,10 @@ void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
 
 bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
   if (!overflow_.empty() || queue_is_full()) return false;
+  if (!engine_->faults.empty() && engine_->faults.hits(fault_kind::end_multishot, node_->id,
+                                                       name_of_opcode(continued.opcode))) {
+    return false;
+  }
   trace_completion(continued, result, flags | IORING_CQE_F_MORE);
   post(continued.user_data, result, flags | IORING_CQE_F_MORE);
   return true;
@@ -206,6 +282,9 @@ void sim_kernel::free_request(request& gone) noexcept {
   (before == nullptr ? flight_first_ : before->flight_next) = after;
   (after == nullptr ? flight_last_ : after->flight_previous) = before;
   --in_flight_count_;
+  gone.disarm();
+  gone.text.clear();
+  gone.size_limit = SIZE_MAX;
   gone.target.reset();
   gone.done = 0;
   gone.started = false;
@@ -261,7 +340,10 @@ void sim_kernel::take_buffer(const request& asked) noexcept { ++groups_[asked.gr
 /// The one place that every system call passes.
 template <class Body>
 int sim_kernel::system_call(call what, int descriptor, Body body) noexcept {
-  const int result = body();
+  const below_program here;
+  if (detached_) return what == call::unregister_buffers ? 0 : -EIO;
+  const int error = engine_->interact(node_->id, name_of(what));
+  const int result = error == 0 || what == call::close ? body() : -error;
   engine_->trace_call(node_->id, what, descriptor, result);
   return result;
 }
@@ -278,12 +360,17 @@ int sim_kernel::socket_call(call what, int descriptor, Body body) noexcept {
 
 int sim_kernel::socket(int family, int type, int protocol) noexcept {
   return system_call(call::socket, type, [&] {
-    if (family != AF_INET && family != AF_INET6) {
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) {
       refuse("address family " + std::to_string(family));
       return -EAFNOSUPPORT;
     }
     const int kind = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
     if ((type & SOCK_NONBLOCK) != 0) return refuse("sockets with SOCK_NONBLOCK");
+    if (family == AF_UNIX) {
+      if (protocol != 0) return -EPROTONOSUPPORT;
+      if (kind == SOCK_STREAM) return node_->open(std::make_shared<unix_stream>(*node_));
+      if (kind == SOCK_DGRAM) return node_->open(std::make_shared<unix_datagram>(*node_));
+    }
     if (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
       return node_->open(std::make_shared<tcp_socket>(*node_, family));
     }
@@ -295,8 +382,35 @@ int sim_kernel::socket(int family, int type, int protocol) noexcept {
   });
 }
 
-int sim_kernel::socket_pair(int, int, int (&)[2]) noexcept {
-  return system_call(call::socket_pair, -1, [] { return refuse("socket pairs"); });
+int sim_kernel::open_two(std::shared_ptr<file> first, std::shared_ptr<file> second,
+                         int (&descriptors)[2]) noexcept {
+  const int one = node_->open(std::move(first));
+  if (one < 0) return one;
+  const int other = node_->open(std::move(second));
+  if (other < 0) {
+    node_->close(one);
+    return other;
+  }
+  descriptors[0] = one;
+  descriptors[1] = other;
+  return 0;
+}
+
+int sim_kernel::socket_pair(int family, int type, int (&descriptors)[2]) noexcept {
+  return system_call(call::socket_pair, type, [&] {
+    if (family != AF_UNIX) return -EOPNOTSUPP;
+    std::shared_ptr<file> first;
+    std::shared_ptr<file> second;
+    const int kind = type & ~SOCK_CLOEXEC;
+    if (kind == SOCK_STREAM) {
+      unix_stream::make_pair(*node_, first, second);
+    } else if (kind == SOCK_DGRAM) {
+      unix_datagram::make_pair(*node_, first, second);
+    } else {
+      return refuse("pairs of sockets of type " + std::to_string(type));
+    }
+    return open_two(std::move(first), std::move(second), descriptors);
+  });
 }
 
 int sim_kernel::bind(int descriptor, const void* address, unsigned size) noexcept {
@@ -331,12 +445,48 @@ int sim_kernel::peer_name(int descriptor, void* address, unsigned& size) noexcep
                      [&](detail::socket& on) { return on.peer_name(address, size); });
 }
 
-int sim_kernel::pipe(int (&)[2]) noexcept {
-  return system_call(call::pipe, -1, [] { return refuse("pipes"); });
+int sim_kernel::pipe(int (&descriptors)[2]) noexcept {
+  return system_call(call::pipe, -1, [&] {
+    std::shared_ptr<file> reader;
+    std::shared_ptr<file> writer;
+    pipe_end::make(reader, writer);
+    return open_two(std::move(reader), std::move(writer), descriptors);
+  });
 }
 
-std::int64_t sim_kernel::sendfile(int socket, int, std::int64_t&, std::size_t) noexcept {
-  return system_call(call::sendfile, socket, [] { return refuse("sendfile"); });
+std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
+                                  std::size_t size) noexcept {
+  const auto sent = socket_call(call::sendfile, socket, [&](detail::socket& to) {
+    const std::shared_ptr<detail::file> from = node_->find_file(file);
+    if (from == nullptr) return -EBADF;
+    if (!from->is_on_disk()) return -ESPIPE;
+    if (offset < 0) return -EINVAL;
+    const auto& source = static_cast<const disk_file&>(*from);
+    if (const int status = source.may_send(); status < 0) return status;
+    const std::vector<std::byte>& bytes = source.content().bytes;
+    const auto begin = static_cast<std::uint64_t>(offset);
+    if (begin >= bytes.size() || size == 0) return 0;
+    std::size_t most = std::min<std::size_t>({size, bytes.size() - begin, INT_MAX});
+    if (!engine_->faults.empty()) most = engine_->faults.shortened(node_->id, "sendfile", most);
+    const int count = to.write_now(bytes.data() + begin, most);
+    if (count > 0) offset += count;
+    return count;
+  });
+  if (sent == -ECONNRESET || sent == -EPIPE) {
+    if (const std::shared_ptr<detail::file> lost = node_->find_file(socket)) {
+      lost->lose_connection();
+    }
+  }
+  return sent;
+}
+
+int sim_kernel::remove_dead_socket(const char* path) noexcept {
+  return system_call(call::remove_dead_socket, -1, [&] {
+    std::shared_ptr<inode> found;
+    if (const int status = node_->storage.find(path, found); status < 0) return status;
+    if (found->what != inode::kind::socket || !found->bound.expired()) return -EADDRINUSE;
+    return node_->storage.unlink(path, false);
+  });
 }
 
 void sim_kernel::close(int descriptor) noexcept {
@@ -352,7 +502,7 @@ int sim_kernel::signals(std::span<const int> numbers) noexcept {
   });
 }
 
-std::int64_t sim_kernel::wall_now() noexcept { return epoch + engine_->now(); }
+std::int64_t sim_kernel::wall_now() noexcept { return node_->wall_now(); }
 
 void sim_kernel::random(std::span<std::byte> bytes) noexcept {
   while (!bytes.empty()) {
@@ -365,10 +515,56 @@ void sim_kernel::random(std::span<std::byte> bytes) noexcept {
 }
 
 void sim_kernel::offload(offload_job& job) {
+  const below_program here;
   auto event = std::make_unique<offload_event>(*this, job);
   const std::int64_t time = engine_->draw(random_, engine_->options.offload_time);
+  offloaded_.push_back(event.get());
   engine_->events.arm(*event, engine_->now() + time);
   event.release();  // NOLINT(bugprone-unused-return-value): it deletes itself
+}
+
+// ---------------------------------------------------------------- a crashed host
+
+void sim_kernel::detach() {
+  detached_ = true;
+  on_completion = nullptr;
+  ring_descriptor_ = -1;
+  for (const held_completion& each : std::exchange(held_, {})) show(each.posted);
+  show_.disarm();
+  while (flight_first_ != nullptr) finish(*flight_first_, -ECANCELED);
+}
+
+void sim_kernel::skip_to(std::int64_t time) noexcept {
+  detached_time_ = std::max(detached_time_, time - engine_->now());
+}
+
+bool sim_kernel::end_everything() noexcept {
+  const bool any = flight_first_ != nullptr || !offloaded_.empty();
+  while (flight_first_ != nullptr) {
+    finish(*flight_first_, flight_first_->opcode == IORING_OP_READ ? -ECANCELED : -EIO);
+  }
+  while (!offloaded_.empty()) {
+    engine_->events.remove(*offloaded_.front());
+    offloaded_.front()->expired();
+  }
+  return any;
+}
+
+void sim_kernel::submit_detached(const io_uring_sqe& sqe) noexcept {
+  request& started = make_request();
+  started.user_data = sqe.user_data;
+  started.opcode = sqe.opcode;
+  started.sqe_flags = sqe.flags;
+  if (sqe.opcode == IORING_OP_CLOSE) {
+    finish(started, 0);
+  } else if (sqe.opcode == IORING_OP_ASYNC_CANCEL) {
+    request* target = flight_first_;
+    while (target != nullptr && (target == &started || target->user_data != sqe.addr)) {
+      target = target->flight_next;
+    }
+    finish(started, target == nullptr ? -ENOENT : 0);
+    if (target != nullptr) finish(*target, -ECANCELED);
+  }
 }
 
 }  // namespace rill::sim::detail

@@ -20,6 +20,7 @@
 namespace rill::sim::detail {
 
 class node;
+class offload_event;
 class socket;
 
 /// A buffer chosen for one completion.
@@ -38,6 +39,17 @@ class sim_kernel final : public rill::kernel {
   std::function<void()> on_completion;
   /// SQEs or CQEs lie in the queues.
   bool has_work() const noexcept;
+
+  /// The host has crashed: from now on nothing that the loop asks for has any effect on the world.
+  /// What was in flight ends with ECANCELED, closing succeeds, everything else fails or never ends,
+  /// so that the tasks can be cancelled and their destructors run.
+  void detach();
+  /// The host has crashed after this kernel's program had ended: its ring is gone too.
+  void forget_ring() noexcept { ring_descriptor_ = -1; }
+  /// A detached loop waits: lets its own clock go on to `time`.
+  void skip_to(std::int64_t time) noexcept;
+  /// A detached loop waits and has no timer: ends what would never end. False: there is nothing.
+  bool end_everything() noexcept;
 
   // --- the seam ---
   std::string_view name() const noexcept override { return "sim"; }
@@ -59,9 +71,10 @@ class sim_kernel final : public rill::kernel {
   int pipe(int (&descriptors)[2]) noexcept override;
   std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                         std::size_t size) noexcept override;
+  int remove_dead_socket(const char* path) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
-  std::int64_t now() noexcept override { return engine_->now(); }
+  std::int64_t now() noexcept override { return engine_->now() + detached_time_; }
   std::int64_t wall_now() noexcept override;
   void random(std::span<std::byte> bytes) noexcept override;
   void wake() noexcept override { post(wake_tag, 0, 0); }
@@ -78,6 +91,8 @@ class sim_kernel final : public rill::kernel {
   /// The next buffer of the request's group, not yet taken; false: the ring is empty (ENOBUFS).
   bool select_buffer(const request& asked, selected_buffer& chosen) noexcept;
   void take_buffer(const request& asked) noexcept;
+  /// The time that the disk took for a request is over.
+  void disk_is_done(request& asked) noexcept;
 
   node& host() const noexcept { return *node_; }
   engine& of() const noexcept { return *engine_; }
@@ -94,9 +109,17 @@ class sim_kernel final : public rill::kernel {
     std::int32_t result;
     std::uint32_t flags;
   };
+  /// One that a fault shows later than it happened.
+  struct held_completion {
+    std::int64_t time;
+    completion posted;
+  };
+  friend class offload_event;
 
   template <class Body>
   int system_call(call what, int descriptor, Body body) noexcept;
+  int open_two(std::shared_ptr<file> first, std::shared_ptr<file> second,
+               int (&descriptors)[2]) noexcept;
   template <class Body>
   int socket_call(call what, int descriptor, Body body) noexcept;
 
@@ -104,6 +127,9 @@ class sim_kernel final : public rill::kernel {
   void submit(const io_uring_sqe& sqe) noexcept;
   void dispatch(request& started, const io_uring_sqe& sqe);
   void start_on_file(request& started);
+  void start_on_disk(request& started);
+  void submit_detached(const io_uring_sqe& sqe) noexcept;
+  int open_path(const request& asked);
   void cancel(request& asking, const io_uring_sqe& sqe) noexcept;
   void withdraw(request& target) noexcept;
   void send_message(request& asking, const io_uring_sqe& sqe) noexcept;
@@ -112,6 +138,9 @@ class sim_kernel final : public rill::kernel {
 
   void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
   bool queue_is_full() const noexcept;
+  bool hold(const completion& posted) noexcept;
+  void show_held() noexcept;
+  void show(const completion& posted) noexcept;
   bool place(const completion& posted) noexcept;
   void flush_overflow() noexcept;
   request& make_request() noexcept;
@@ -121,7 +150,10 @@ class sim_kernel final : public rill::kernel {
   engine* engine_;
   node* node_;
   random_source random_;
+  random_source disk_random_;
   int ring_descriptor_ = -1;
+  bool detached_ = false;
+  std::int64_t detached_time_ = 0;
 
   io_uring ring_{};
   unsigned submission_head_ = 0;
@@ -140,6 +172,8 @@ class sim_kernel final : public rill::kernel {
   std::vector<io_uring_sqe> submissions_;
   std::vector<io_uring_cqe> completions_;
   std::deque<completion> overflow_;
+  std::vector<held_completion> held_;  // by order of happening
+  owned_timer<sim_kernel> show_;
 
   std::map<std::uint16_t, buffer_group> groups_;
   std::vector<std::unique_ptr<request>> requests_;
@@ -147,6 +181,7 @@ class sim_kernel final : public rill::kernel {
   request* flight_first_ = nullptr;
   request* flight_last_ = nullptr;
   std::size_t in_flight_count_ = 0;
+  std::vector<offload_event*> offloaded_;
 };
 
 /// What a ring descriptor names, for IORING_OP_MSG_RING.
@@ -162,5 +197,8 @@ class ring_file final : public file {
 };
 
 const char* name_of_opcode(unsigned opcode) noexcept;
+const char* name_of(const io_uring_sqe& sqe) noexcept;
+/// Its result is a number of bytes.
+bool moves_bytes(const io_uring_sqe& sqe) noexcept;
 
 }  // namespace rill::sim::detail

@@ -15,37 +15,9 @@ constexpr std::int64_t address_resolution_time = 3'000'000'000;
 // A datagram that is reordered is late by up to this many longest latencies.
 constexpr std::int64_t reordering_latencies = 10;
 
-/// Latency, and what the world's options say about datagrams.
-class base_rule final : public rule {
- public:
-  base_rule(engine& of, random_source& random) noexcept : engine_(&of), random_(&random) {}
-
-  void judge(const packet& sent, verdict& on) noexcept override {
-    const world_options& options = engine_->options;
-    if (sent.from == sent.to) {
-      on.delay += engine_->draw(*random_, options.loopback_latency);
-      return;
-    }
-    on.delay += engine_->draw(*random_, options.latency);
-    if (sent.kind == packet_kind::tcp) return;
-    if (random_->chance(options.udp_loss)) on.dropped = true;
-    if (random_->chance(options.udp_duplication)) ++on.copy_count;
-    if (random_->chance(options.udp_reordering)) {
-      on.overtakes = true;
-      on.delay += random_->between(0, options.latency.most.count() * reordering_latencies);
-    }
-  }
-
- private:
-  engine* engine_;
-  random_source* random_;
-};
-
 }  // namespace
 
-network::network(engine& of) : engine_(&of), random_(of.seed, "network") {
-  add_rule(std::make_shared<base_rule>(of, random_));
-}
+network::network(engine& of) : engine_(&of), random_(of.seed, "network") {}
 
 network::~network() {
   for (const std::unique_ptr<packet>& each : packets_) engine_->events.remove(*each);
@@ -99,9 +71,11 @@ void network::transmit(node& from, packet& sent) {
     reject(from, sent);
     return;
   }
-  std::erase_if(rules_, [](const std::shared_ptr<rule>& each) { return each->lifted; });
-  verdict decided;
-  for (const std::shared_ptr<rule>& each : rules_) each->judge(sent, decided);
+  if (from.is_down()) {
+    recycle(sent);
+    return;
+  }
+  const verdict decided = judge(sent);
   if (decided.dropped) {
     engine_->trace_packet("lost", from.id, sent);
     engine_->lossy = true;
@@ -124,7 +98,48 @@ void network::transmit(node& from, packet& sent) {
     twin.to = sent.to;
     schedule(twin, decided);
   }
-  schedule(sent, decided);
+  if (decided.resets) {
+    reset_both(sent, decided);
+  } else {
+    schedule(sent, decided);
+  }
+}
+
+/// Latency, what the world's options say about datagrams, and the faults.
+verdict network::judge(packet& sent) {
+  const world_options& options = engine_->options;
+  verdict on;
+  if (sent.from == sent.to) {
+    on.delay = engine_->draw(random_, options.loopback_latency);
+    return on;
+  }
+  on.delay = engine_->draw(random_, options.latency);
+  const std::int64_t longest = options.latency.most.count();
+  if (sent.kind != packet_kind::tcp) {
+    if (random_.chance(options.udp_loss)) on.dropped = true;
+    if (random_.chance(options.udp_duplication)) ++on.copy_count;
+    if (random_.chance(options.udp_reordering)) {
+      on.overtakes = true;
+      on.delay += random_.between(0, longest * reordering_latencies);
+    }
+  }
+  if (!engine_->faults.empty()) engine_->faults.judge(sent, engine_->now(), longest, on);
+  return on;
+}
+
+void network::reset_both(packet& cut, const verdict& decided) {
+  packet& forth = make_packet();
+  packet& back = make_packet();
+  forth.kind = back.kind = packet_kind::tcp;
+  forth.flags = back.flags = packet::rst;
+  forth.incarnation = back.incarnation = cut.incarnation;
+  forth.source = back.destination = cut.source;
+  forth.destination = back.source = cut.destination;
+  forth.from = back.to = cut.from;
+  forth.to = back.from = cut.to;
+  schedule(cut, decided);
+  schedule(forth, decided);
+  schedule(back, decided);
 }
 
 void network::schedule(packet& sent, const verdict& decided) {
@@ -146,6 +161,12 @@ void network::reject(node& from, packet& sent) {
 }
 
 void network::arrived(packet& at) noexcept {
+  if (at.to->is_down()) {
+    engine_->trace_packet("lost", at.to->id, at);
+    engine_->lossy = true;
+    recycle(at);
+    return;
+  }
   engine_->trace_packet(at.kind == packet_kind::host_unreachable ? "unreachable" : "received",
                         at.to->id, at);
   at.to->receive(at);

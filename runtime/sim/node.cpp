@@ -15,6 +15,8 @@ namespace {
 
 // 0, 1 and 2 are the process's standard streams.
 constexpr std::size_t descriptor_first = 3;
+// 2026-01-01 00:00:00 UTC, when every world begins.
+constexpr std::int64_t epoch = 1'767'225'600'000'000'000;
 
 }  // namespace
 
@@ -24,6 +26,7 @@ node::node(engine& of, network& on, std::uint32_t number, std::string host_name)
       world(of),
       wire(on),
       random(of.seed, "host", number),
+      storage(of.seed, number, of.options.disk_size),
       files_(descriptor_first) {}
 
 node::~node() {
@@ -221,6 +224,27 @@ void node::unreachable(packet& returned) {
   for (const port_claim* each : copy) {
     static_cast<udp_socket*>(each->holder)->unreachable(peer, error);
   }
+}
+
+// ---------------------------------------------------------------- time, crashes
+
+std::int64_t node::wall_now() const noexcept {
+  const std::int64_t offset = world.faults.empty() ? 0 : world.faults.clock_offset(id);
+  return epoch + world.now() + offset;
+}
+
+void node::lose_everything() {
+  std::vector<std::shared_ptr<tcp_connection>> lost;
+  lost.reserve(connections_.size());
+  for (const auto& [key, each] : connections_) lost.push_back(each);
+  for (const std::shared_ptr<tcp_connection>& each : lost) each->vanish();
+  std::vector<std::shared_ptr<file>> files(descriptor_first);
+  files.swap(files_);
+  files.clear();
+  open_count_ = 0;
+  lowest_free_ = descriptor_first;
+  abstract_names.clear();
+  storage.crash();
 }
 
 // ---------------------------------------------------------------- connections, signals

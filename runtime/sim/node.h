@@ -1,13 +1,16 @@
-// A host of the simulated world: its addresses, its table of descriptors, its TCP and UDP.
-// Read next: tcp.h.
+// A host of the simulated world: its addresses, its table of descriptors, its TCP and UDP, its
+// disk. Read next: tcp.h.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include <rill/runtime/sim/disk.h>
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
 #include <rill/runtime/sim/network.h>
@@ -19,6 +22,7 @@ class signal_file;
 class tcp_connection;
 class tcp_socket;
 class udp_socket;
+class unix_socket;
 
 /// Both ends of a connection, as one host sees them.
 struct connection_key {
@@ -50,6 +54,7 @@ class node {
   // --- addresses ---
   void add_address(const address& added);
   bool owns(const address& asked) const noexcept;
+  const std::vector<address>& addresses() const noexcept { return addresses_; }
   /// What a packet to `destination` leaves with; false: no address of that family (ENETUNREACH).
   bool source_for(const address& destination, address& source) const noexcept;
 
@@ -67,6 +72,17 @@ class node {
   /// False: nobody has asked for this signal, so it would end the process.
   bool raise(int number);
 
+  // --- time, crashes ---
+  /// Nanoseconds since 1970, as this host's calendar has it.
+  std::int64_t wall_now() const noexcept;
+  bool is_down() const noexcept { return down_; }
+  /// From now on nothing leaves this host, and nothing comes in.
+  void go_down() noexcept { down_ = true; }
+  /// What a crash takes: connections without a farewell, descriptors, what was not synced.
+  /// REQUIRES: is_down(), and no program of the host uses its kernel any more.
+  void lose_everything();
+  void come_up() noexcept { down_ = false; }
+
   const std::uint32_t id;
   const std::string name;
   engine& world;
@@ -74,6 +90,10 @@ class node {
   port_table tcp_ports{true};
   port_table udp_ports{false};
   random_source random;
+  disk storage;
+  /// By the type of the socket: streams and datagrams have name spaces of their own.
+  std::map<std::pair<int, std::string>, std::weak_ptr<unix_socket>> abstract_names;
+  unsigned next_autobind = 0;
 
  private:
   void receive_tcp(packet& arrived);
@@ -89,6 +109,7 @@ class node {
   std::unordered_map<connection_key, std::shared_ptr<tcp_connection>, connection_key_hash>
       connections_;
   std::vector<signal_file*> signal_files_;
+  bool down_ = false;
 };
 
 }  // namespace rill::sim::detail

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include <rill/runtime/loop.h>
@@ -26,6 +27,8 @@ struct world_options {
   duration_range turn_time{std::chrono::microseconds(1), std::chrono::microseconds(3)};
   /// A call that blocks, run in the background: from its start to its end.
   duration_range offload_time{std::chrono::microseconds(50), std::chrono::microseconds(500)};
+  /// An operation on a file, from its start to its end.
+  duration_range disk_time{std::chrono::microseconds(20), std::chrono::microseconds(200)};
 
   /// Probabilities, per datagram between hosts. A reordered one is late by up to ten times the
   /// longest latency.
@@ -41,11 +44,17 @@ struct world_options {
   int descriptor_max = 1024;
   /// net.core.somaxconn: what listen() can ask for at most.
   int backlog_max = 4096;
+  /// Bytes of files of one host, beyond which writing fails with ENOSPC.
+  std::size_t disk_size = std::size_t{256} * 1024 * 1024;
 
   /// Events kept for world::trace(); 0: none. About 100 bytes each.
   std::size_t trace_max = std::size_t{1} << 17;
   /// Virtual time after which run() gives up on tasks that neither end nor deadlock.
   std::chrono::nanoseconds run_limit = std::chrono::hours(24 * 7);
+
+  /// Events after which run() gives up as well: tasks that wake each other in circles use up little
+  /// virtual time, but all of the real one.
+  std::uint64_t step_max = 50'000'000;
 
   /// Of every loop; small queues make a full one easy to test.
   rill::loop_options loop{};

@@ -33,7 +33,9 @@ int refuse_option(int level, int option) {
 
 }  // namespace
 
-socket::socket(node& on, int socket_family, int socket_type)
+int socket::write_now(const std::byte*, std::size_t) { return -EINVAL; }
+
+internet_socket::internet_socket(node& on, int socket_family, int socket_type)
     : node_(&on),
       engine_(&on.world),
       family_(socket_family),
@@ -43,7 +45,7 @@ socket::socket(node& on, int socket_family, int socket_type)
   claim_.local.ip.v6 = family_ == AF_INET6;
 }
 
-int socket::bind(const void* name, unsigned size) {
+int internet_socket::bind(const void* name, unsigned size) {
   endpoint wanted;
   if (const int status = decode(name, size, family_, wanted); status < 0) return status;
   if (!may_bind()) return -EINVAL;
@@ -54,7 +56,7 @@ int socket::bind(const void* name, unsigned size) {
   return claim_port();
 }
 
-int socket::claim_port() {
+int internet_socket::claim_port() {
   claim_.dual = family_ == AF_INET6 && !v6_only_ && claim_.local.ip.v6;
   if (claim_.local.port == 0) {
     if (!ports().choose(claim_, node_->random)) return -EADDRINUSE;
@@ -67,12 +69,12 @@ int socket::claim_port() {
   return 0;
 }
 
-void socket::give_up_port() noexcept {
+void internet_socket::give_up_port() noexcept {
   if (is_bound_) ports().remove(claim_);
   is_bound_ = false;
 }
 
-int socket::resolve(const void* name, unsigned size, endpoint& to) const noexcept {
+int internet_socket::resolve(const void* name, unsigned size, endpoint& to) const noexcept {
   if (const int status = decode(name, size, family_, to); status < 0) return status;
   if (!to.ip.v6 && family_ == AF_INET6 && v6_only_) return -ENETUNREACH;
   if (to.ip.is_any()) to.ip = address::loopback(to.ip.v6);
@@ -80,12 +82,12 @@ int socket::resolve(const void* name, unsigned size, endpoint& to) const noexcep
   return 0;
 }
 
-int socket::local_name(void* name, unsigned& size) {
+int internet_socket::local_name(void* name, unsigned& size) {
   encode(local(), family_, name, size);
   return 0;
 }
 
-int socket::peer_name(void* name, unsigned& size) {
+int internet_socket::peer_name(void* name, unsigned& size) {
   const endpoint* const to = peer();
   if (to == nullptr) return -ENOTCONN;
   encode(*to, family_, name, size);
@@ -94,7 +96,7 @@ int socket::peer_name(void* name, unsigned& size) {
 
 // ---------------------------------------------------------------- options
 
-int socket::set_option(int level, int option, const void* value, unsigned size) {
+int internet_socket::set_option(int level, int option, const void* value, unsigned size) {
   if (value == nullptr) return -EFAULT;
   if (size < sizeof(int)) return -EINVAL;
   int number = 0;
@@ -113,7 +115,7 @@ int socket::set_option(int level, int option, const void* value, unsigned size) 
   return refuse_option(level, option);
 }
 
-int socket::set_socket_option(int option, int value, const void* raw, unsigned size) {
+int internet_socket::set_socket_option(int option, int value, const void* raw, unsigned size) {
   switch (option) {
     case SO_REUSEADDR:
       claim_.reuse_address = value != 0;
@@ -151,7 +153,7 @@ int socket::set_socket_option(int option, int value, const void* raw, unsigned s
   return 0;
 }
 
-int socket::set_tcp_option(int option, int value) {
+int internet_socket::set_tcp_option(int option, int value) {
   // The limits are those of do_tcp_setsockopt().
   switch (option) {
     case TCP_NODELAY:
@@ -182,7 +184,7 @@ int socket::set_tcp_option(int option, int value) {
   return 0;
 }
 
-int socket::option_value(int level, int option, int& value) {
+int internet_socket::option_value(int level, int option, int& value) {
   if (level == SOL_SOCKET) {
     switch (option) {
       case SO_REUSEADDR:
@@ -251,7 +253,7 @@ int socket::option_value(int level, int option, int& value) {
   return refuse_option(level, option);
 }
 
-int socket::get_option(int level, int option, void* value, unsigned& size) {
+int internet_socket::get_option(int level, int option, void* value, unsigned& size) {
   if (value == nullptr) return -EFAULT;
   if (level == SOL_SOCKET && option == SO_LINGER) {
     const ::linger held{linger_ ? 1 : 0, linger_seconds_};

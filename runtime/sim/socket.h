@@ -1,7 +1,8 @@
-// What TCP and UDP sockets have in common: options, the local name, the control calls.
-// Read next: tcp_socket.h, udp.h.
+// What sockets answer to control calls, and what those of TCP and UDP have in common: options and
+// the local name. Read next: tcp_socket.h, udp.h; unix_socket.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -12,21 +13,36 @@
 
 namespace rill::sim::detail {
 
+/// What the system calls on sockets ask of each kind. 0 or a negative errno.
 class socket : public file {
  public:
-  socket(node& on, int socket_family, int socket_type);
-
   bool is_socket() const noexcept override { return true; }
-  node& host() const noexcept { return *node_; }
-  int family() const noexcept { return family_; }
+  virtual int family() const noexcept = 0;
 
-  int bind(const void* name, unsigned size);
+  virtual int bind(const void* name, unsigned size) = 0;
   virtual int listen(int backlog) = 0;
-  int set_option(int level, int option, const void* value, unsigned size);
-  int get_option(int level, int option, void* value, unsigned& size);
-  int local_name(void* name, unsigned& size);
-  int peer_name(void* name, unsigned& size);
+  virtual int set_option(int level, int option, const void* value, unsigned size) = 0;
+  virtual int get_option(int level, int option, void* value, unsigned& size) = 0;
+  virtual int local_name(void* name, unsigned& size) = 0;
+  virtual int peer_name(void* name, unsigned& size) = 0;
   virtual int shutdown(int how) = 0;
+  /// Sends what fits at once, for sendfile: the number of bytes, or a negative errno.
+  virtual int write_now(const std::byte* from, std::size_t size);
+};
+
+/// A socket of TCP or UDP.
+class internet_socket : public socket {
+ public:
+  internet_socket(node& on, int socket_family, int socket_type);
+
+  node& host() const noexcept { return *node_; }
+  int family() const noexcept override { return family_; }
+
+  int bind(const void* name, unsigned size) override;
+  int set_option(int level, int option, const void* value, unsigned size) override;
+  int get_option(int level, int option, void* value, unsigned& size) override;
+  int local_name(void* name, unsigned& size) override;
+  int peer_name(void* name, unsigned& size) override;
 
  protected:
   /// The table in which this socket claims its port.

@@ -1,14 +1,17 @@
 // From SQE to request: one switch over the opcodes, with what each needs from the SQE copied while
 // it is valid. What is not here is refused with EINVAL and a line on stderr. See kernel.h.
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
 
+#include <rill/runtime/sim/disk_file.h>
 #include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/sim/node.h>
 #include <rill/runtime/sim/socket.h>
+#include <rill/runtime/sim/unix_socket.h>
 
 namespace rill::sim::detail {
 namespace {
@@ -36,6 +39,20 @@ int check_transfer(const io_uring_sqe& sqe) noexcept {
   const bool is_right =
       selects && sqe.len == length && (sqe.msg_flags & unsigned{MSG_WAITALL}) == 0;
   return is_right ? 0 : -EINVAL;
+}
+
+/// The flags of open(2) that file.cpp uses; the path is copied.
+int check_open(request& started, const io_uring_sqe& sqe) {
+  constexpr int known = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY |
+                        O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  if (sqe.fd != AT_FDCWD) return refuse("paths relative to a descriptor");
+  if ((static_cast<int>(sqe.open_flags) & ~known) != 0) {
+    return refuse("open flags " + std::to_string(sqe.open_flags));
+  }
+  if (sqe.file_index != 0) return refuse("opening into fixed files");
+  if (started.memory == nullptr) return -EFAULT;
+  started.text = static_cast<const char*>(started.memory);
+  return 0;
 }
 
 }  // namespace
@@ -70,9 +87,45 @@ const char* name_of_opcode(unsigned opcode) noexcept {
       return "shutdown";
     case IORING_OP_MSG_RING:
       return "msg_ring";
+    case IORING_OP_OPENAT:
+      return "openat";
+    case IORING_OP_FSYNC:
+      return "fsync";
+    case IORING_OP_STATX:
+      return "statx";
     default:
       return "unknown";
   }
+}
+
+/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
+static bool ends_connection(int error) noexcept {
+  return error == ECONNRESET || error == EPIPE || error == ETIMEDOUT || error == EHOSTUNREACH;
+}
+
+bool moves_bytes(const io_uring_sqe& sqe) noexcept {
+  switch (sqe.opcode) {
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_READ:
+    case IORING_OP_WRITE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// As faults know it.
+const char* name_of(const io_uring_sqe& sqe) noexcept {
+  const bool receives = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+  if (sqe.opcode == IORING_OP_RECV && receives) return "recv_multishot";
+  if (sqe.opcode == IORING_OP_RECVMSG && receives) return "recvmsg_multishot";
+  if (sqe.opcode == IORING_OP_ACCEPT && (sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0) {
+    return "accept_multishot";
+  }
+  return name_of_opcode(sqe.opcode);
 }
 
 /// The one place that every operation passes on its way down.
@@ -92,6 +145,24 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   if ((sqe.flags & ~sqe_flags) != 0) {
     finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
     return;
+  }
+  const char* const name = name_of(sqe);
+  if (const int error = engine_->interact(node_->id, name); error != 0) {
+    if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
+    const std::shared_ptr<file> target = ends_connection(error) && moves_bytes(sqe)
+                                             ? node_->find_file(sqe.fd)
+                                             : std::shared_ptr<file>();
+    finish(started, -error);
+    if (target != nullptr) target->lose_connection();
+    return;
+  }
+  if (!engine_->faults.empty() && moves_bytes(sqe)) {
+    constexpr std::size_t whole = 65536;  // about what one operation moves
+    const std::size_t most =
+        sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG && sqe.opcode != IORING_OP_SENDMSG ? sqe.len
+                                                                                          : whole;
+    const std::size_t limit = engine_->faults.shortened(node_->id, name, most);
+    if (limit != most) started.size_limit = limit;
   }
   dispatch(started, sqe);
 }
@@ -145,6 +216,22 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
       started.flags = 0;
       started.pieces.push_back({started.memory, sqe.len});
       break;
+    case IORING_OP_OPENAT:
+      status = check_open(started, sqe);
+      if (status < 0) break;
+      start_on_disk(started);
+      return;
+    case IORING_OP_FSYNC:
+      if ((sqe.fsync_flags & ~IORING_FSYNC_DATASYNC) != 0 || sqe.off != 0 || sqe.len != 0) {
+        status = refuse("a part of a file to sync");
+      }
+      break;
+    case IORING_OP_STATX:
+      if (sqe.statx_flags != AT_EMPTY_PATH || sqe.addr == 0 ||
+          *reinterpret_cast<const char*>(sqe.addr) != '\0') {
+        status = refuse("the status of a path");
+      }
+      break;
     default:
       status = refuse("opcode " + std::to_string(sqe.opcode));
       break;
@@ -163,6 +250,16 @@ void sim_kernel::start_on_file(request& started) {
     finish(started, -EBADF);
     return;
   }
+  const bool for_disk = started.opcode == IORING_OP_FSYNC || started.opcode == IORING_OP_STATX;
+  if (for_disk && !started.target->is_on_disk()) {
+    finish(started, -EINVAL);
+    return;
+  }
+  if (started.target->is_on_disk() &&
+      (for_disk || started.opcode == IORING_OP_READ || started.opcode == IORING_OP_WRITE)) {
+    start_on_disk(started);
+    return;
+  }
   const bool for_any_file = started.opcode == IORING_OP_READ || started.opcode == IORING_OP_WRITE ||
                             started.opcode == IORING_OP_POLL_ADD;
   if (!for_any_file && !started.target->is_socket()) {
@@ -176,8 +273,11 @@ void sim_kernel::start_on_file(request& started) {
   }
   if (started.opcode == IORING_OP_SEND || started.opcode == IORING_OP_SENDMSG) {
     const int family = static_cast<detail::socket&>(*started.target).family();
-    if (started.has_destination && started.destination.ip.v6 && family == AF_INET) {
-      finish(started, -EAFNOSUPPORT);
+    // An IPv6 socket takes both; what else does not fit is refused, by the socket or here.
+    const bool is_unix = !started.text.empty();
+    if (started.has_destination &&
+        (is_unix != (family == AF_UNIX) || (started.destination.ip.v6 && family == AF_INET))) {
+      finish(started, is_unix && family == AF_UNIX ? -EINVAL : -EAFNOSUPPORT);
       return;
     }
   }
@@ -185,10 +285,43 @@ void sim_kernel::start_on_file(request& started) {
   target->submit(started);
 }
 
+void sim_kernel::start_on_disk(request& started) {
+  std::int64_t time = engine_->draw(disk_random_, engine_->options.disk_time);
+  if (!engine_->faults.empty()) {
+    time +=
+        engine_->faults.delay_of(fault_kind::slow_disk, node_->id, name_of_opcode(started.opcode));
+  }
+  engine_->events.arm(started, engine_->now() + time);
+}
+
+void sim_kernel::disk_is_done(request& asked) noexcept {
+  node_->storage.is_full =
+      !engine_->faults.empty() && engine_->faults.holds(fault_kind::full_disk, node_->id);
+  if (asked.opcode == IORING_OP_OPENAT) {
+    finish(asked, open_path(asked));
+  } else {
+    finish(asked, static_cast<disk_file&>(*asked.target).carry_out(asked));
+  }
+}
+
+int sim_kernel::open_path(const request& asked) {
+  if (!node_->has_free_descriptor()) return -EMFILE;
+  const int flags = static_cast<int>(asked.flags);
+  std::shared_ptr<inode> opened;
+  const int status = node_->storage.open(asked.text, flags, asked.size, node_->wall_now(), opened);
+  if (status < 0) return status;
+  return node_->open(std::make_shared<disk_file>(*node_, std::move(opened), flags));
+}
+
 int sim_kernel::copy_destination(request& started, const void* name, unsigned size) noexcept {
   sa_family_t family = AF_UNSPEC;
   if (size < sizeof(family)) return -EINVAL;
   std::memcpy(&family, name, sizeof(family));
+  if (family == AF_UNIX) {
+    started.has_destination = true;
+    started.destination = endpoint();
+    return decode_unix(name, size, started.text);
+  }
   if (family != AF_INET && family != AF_INET6) return -EAFNOSUPPORT;
   started.has_destination = true;
   return decode(name, size, family, started.destination);
@@ -248,17 +381,21 @@ void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
   const bool by_descriptor = (sqe.cancel_flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool all = any || (sqe.cancel_flags & IORING_ASYNC_CANCEL_ALL) != 0;
   std::vector<request*> found;
+  bool is_busy = false;
   for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
-    if (each->waits_in == nullptr) continue;
     const bool matches =
         any || (by_descriptor ? each->descriptor == sqe.fd : each->user_data == sqe.addr);
     if (!matches) continue;
+    // What a disk works on ends by itself.
+    if (each->is_armed()) is_busy = true;
+    if (each->waits_in == nullptr) continue;
     found.push_back(each);
     if (!all) break;
   }
   // Linux answers the canceller first: the target's completion is work for the end of enter().
   const int count = static_cast<int>(found.size());
-  finish(asking, count == 0 ? -ENOENT : (all ? count : 0));
+  const int none = is_busy ? -EALREADY : -ENOENT;
+  finish(asking, count == 0 ? none : (all ? count : 0));
   for (request* each : found) withdraw(*each);
 }
 

@@ -249,8 +249,8 @@ void tcp_connection::take_acknowledgement(const packet& arrived) {
   const std::uint64_t data_acknowledged = std::min(acknowledged_, end);
   outgoing_.consume(static_cast<std::size_t>(data_acknowledged - data_begin_));
   data_begin_ = data_acknowledged;
-  const bool all = acknowledged_ == (fin_wanted_ ? end + 1 : end);
-  if (all) {
+  // What waits for the peer's window is not in flight: it is asked for, and never given up.
+  if (acknowledged_ == next_) {
     retransmission_.disarm();
   } else {
     arm_retransmission();

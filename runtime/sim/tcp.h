@@ -4,6 +4,7 @@
 // (tcp_socket.h). Read next: tcp.cpp.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -65,6 +66,11 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   void release(bool linger_reset);
   /// Answers with RST and is gone.
   void abort();
+  /// Is gone without a word: the host has crashed.
+  void vanish() {
+    error_ = ECONNRESET;
+    leave();
+  }
   void set_timing(const tcp_timing& timing);
   void set_capacities(std::size_t send, std::size_t receive);
   /// The pending error as a positive errno, cleared by asking; 0: none.

@@ -24,10 +24,12 @@ constexpr int wait = 1;
 
 }  // namespace
 
-tcp_socket::tcp_socket(node& on, int socket_family) : socket(on, socket_family, SOCK_STREAM) {}
+tcp_socket::tcp_socket(node& on, int socket_family)
+    : internet_socket(on, socket_family, SOCK_STREAM) {}
 
 tcp_socket::tcp_socket(tcp_socket& listener, std::shared_ptr<tcp_connection> accepted)
-    : socket(listener.host(), listener.family(), SOCK_STREAM), connection_(std::move(accepted)) {
+    : internet_socket(listener.host(), listener.family(), SOCK_STREAM),
+      connection_(std::move(accepted)) {
   claim_.reuse_address = listener.claim_.reuse_address;
   claim_.reuse_port = listener.claim_.reuse_port;
   v6_only_ = listener.v6_only_;
@@ -303,7 +305,7 @@ progress tcp_socket::receive_into_buffers(request& tried) {
       tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
       return progress::finished;
     }
-    const std::size_t size = std::min(chosen.size, connection_->incoming().size());
+    const std::size_t size = tried.limited(std::min(chosen.size, connection_->incoming().size()));
     std::memcpy(chosen.memory, connection_->incoming().data(), size);
     if ((tried.flags & MSG_PEEK) == 0) connection_->consume(size);
     tried.owner->take_buffer(tried);
@@ -337,7 +339,8 @@ progress tcp_socket::receive_into_memory(request& tried) {
   const bool peek = (tried.flags & MSG_PEEK) != 0;
   if (connection_ != nullptr) {
     const byte_queue& incoming = connection_->incoming();
-    const std::size_t size = std::min(wanted - tried.done, incoming.size());
+    const std::size_t size =
+        tried.limited(tried.done + std::min(wanted - tried.done, incoming.size())) - tried.done;
     scatter(tried.pieces, peek ? 0 : tried.done, incoming.data(), size);
     if (peek) {
       // Nothing is consumed, so what counts is what lies there now.
@@ -347,7 +350,10 @@ progress tcp_socket::receive_into_memory(request& tried) {
       tried.done += size;
     }
   }
-  const bool enough = (tried.flags & MSG_WAITALL) != 0 ? tried.done == wanted : tried.done != 0;
+  const bool enough =
+      (tried.flags & MSG_WAITALL) != 0
+          ? tried.done == wanted || (tried.done != 0 && tried.done == tried.size_limit)
+          : tried.done != 0;
   int result = static_cast<int>(tried.done);
   if (!enough) {
     if (tried.done != 0) {
@@ -371,26 +377,45 @@ progress tcp_socket::receive_into_memory(request& tried) {
 
 // ---------------------------------------------------------------- sending
 
+bool tcp_socket::is_send_over() const noexcept {
+  return connection_ == nullptr || connection_->has_error() || connection_->is_closed() ||
+         connection_->finished_sending();
+}
+
+int tcp_socket::send_failure() {
+  if (!is_send_over()) return 0;
+  const int error = connection_ == nullptr ? 0 : connection_->take_error();
+  return error != 0 ? -error : -EPIPE;
+}
+
+void tcp_socket::lose_connection() {
+  if (connection_ == nullptr || connection_->state() == tcp_state::syn_sent) return;
+  connection_->abort();
+  changed(true, true);
+}
+
+int tcp_socket::write_now(const std::byte* from, std::size_t size) {
+  if (connection_ != nullptr && connection_->state() == tcp_state::syn_sent) return -EAGAIN;
+  if (const int failure = send_failure(); failure != 0) return failure;
+  const std::size_t taken = connection_->write(from, size);
+  return taken == 0 ? -EAGAIN : static_cast<int>(taken);
+}
+
 progress tcp_socket::send(request& tried) {
   if ((tried.flags & ~send_flags) != 0) {
     tried.owner->finish(tried, refuse("send flags " + std::to_string(tried.flags)));
     return progress::finished;
   }
-  int failure = 0;
-  if (connection_ == nullptr) {
-    failure = -EPIPE;
-  } else if (connection_->state() == tcp_state::syn_sent) {
+  if (connection_ != nullptr && connection_->state() == tcp_state::syn_sent) {
     return progress::would_block;
-  } else if (connection_->has_error() || connection_->is_closed() ||
-             connection_->finished_sending()) {
-    // What was sent before is told first; the error waits for the next call.
-    failure = -EPIPE;
-    if (tried.done == 0) {
-      if (const int error = connection_->take_error(); error != 0) failure = -error;
-    }
   }
-  if (failure != 0) {
-    tried.owner->finish(tried, tried.done != 0 ? static_cast<int>(tried.done) : failure);
+  // What was sent before is told first; the error waits for the next call.
+  if (tried.done != 0 && is_send_over()) {
+    tried.owner->finish(tried, static_cast<int>(tried.done));
+    return progress::finished;
+  }
+  if (const int failure = send_failure(); failure != 0) {
+    tried.owner->finish(tried, failure);
     return progress::finished;
   }
   std::size_t position = 0;
@@ -402,12 +427,14 @@ progress tcp_socket::send(request& tried) {
         std::min(piece.iov_len, tried.done - std::min(position, tried.done));
     position += piece.iov_len;
     if (full || skipped == piece.iov_len) continue;
-    const std::size_t taken = connection_->write(
-        static_cast<const std::byte*>(piece.iov_base) + skipped, piece.iov_len - skipped);
+    const std::size_t wanted = tried.limited(tried.done + piece.iov_len - skipped) - tried.done;
+    const std::size_t taken =
+        connection_->write(static_cast<const std::byte*>(piece.iov_base) + skipped, wanted);
     tried.done += taken;
     full = taken != piece.iov_len - skipped;
   }
-  const bool partly = (tried.flags & MSG_WAITALL) == 0 && tried.done != 0;
+  const bool partly =
+      tried.done != 0 && ((tried.flags & MSG_WAITALL) == 0 || tried.done == tried.size_limit);
   if (tried.done != total && !partly) return progress::would_block;
   tried.owner->finish(tried, static_cast<int>(tried.done));
   return progress::finished;

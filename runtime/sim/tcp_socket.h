@@ -12,7 +12,7 @@
 
 namespace rill::sim::detail {
 
-class tcp_socket final : public socket {
+class tcp_socket final : public internet_socket {
  public:
   tcp_socket(node& on, int socket_family);
   /// What accept() returns.
@@ -22,6 +22,8 @@ class tcp_socket final : public socket {
   int listen(int backlog) override;
   int shutdown(int how) override;
   unsigned poll_state() noexcept override;
+  int write_now(const std::byte* from, std::size_t size) override;
+  void lose_connection() override;
 
   // --- for connections on their way to accept() ---
   bool has_room() const noexcept { return ready_.size() <= backlog_; }
@@ -52,6 +54,9 @@ class tcp_socket final : public socket {
   /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
   int receive_state();
   progress send(request& tried);
+  /// Why nothing can be sent; 0 if it can, or might soon.
+  int send_failure();
+  bool is_send_over() const noexcept;
   unsigned more_flag() const noexcept;
   void close_listener();
 

@@ -32,10 +32,16 @@ class trace_log {
   void add(const trace_record& record);
   /// The latest records as lines "seconds host event". `host_names` by number.
   std::string text(const std::vector<std::string>& host_names) const;
+  /// The latest `line_max` things that happened, for people: a column for each host.
+  std::string timeline(const std::vector<std::string>& host_names, std::size_t line_max) const;
   /// Changes with every record ever added.
   std::uint64_t digest() const noexcept { return digest_; }
 
  private:
+  const trace_record& at(std::size_t index) const noexcept {
+    return records_[(oldest_ + index) % records_.size()];
+  }
+
   std::size_t record_max_;
   std::vector<trace_record> records_;
   std::size_t oldest_ = 0;

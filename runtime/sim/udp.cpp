@@ -33,7 +33,8 @@ std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
 
 }  // namespace
 
-udp_socket::udp_socket(node& on, int socket_family) : socket(on, socket_family, SOCK_DGRAM) {
+udp_socket::udp_socket(node& on, int socket_family)
+    : internet_socket(on, socket_family, SOCK_DGRAM) {
   claim_.holder = this;
 }
 

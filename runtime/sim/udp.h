@@ -9,7 +9,7 @@
 
 namespace rill::sim::detail {
 
-class udp_socket final : public socket {
+class udp_socket final : public internet_socket {
  public:
   udp_socket(node& on, int socket_family);
   ~udp_socket() override { give_up_port(); }

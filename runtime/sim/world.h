@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rill/runtime/sim/faults.h>
 #include <rill/runtime/sim/options.h>
 #include <rill/runtime/task.h>
 
@@ -30,8 +31,9 @@ namespace rill::sim {
 namespace detail {
 class host_state;
 class program_state;
-class rule;
 class world_state;
+struct active_fault;
+struct trial_access;
 
 /// The outermost coroutine of a program: it owns the callable and the arguments.
 template <class Function, class... Arguments>
@@ -46,7 +48,8 @@ class deadlock : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// world_options::run_limit has passed and programs still run. what() holds the task trees.
+/// world_options::run_limit or step_max has passed and programs still run. what() holds the task
+/// trees.
 class time_limit : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -59,7 +62,7 @@ class program {
   program(const program&) = delete;
   program& operator=(const program&) = delete;
 
-  /// Its task has ended and everything it opened is closed.
+  /// Its task has ended and everything it opened is closed, or its host has crashed.
   bool has_ended() const noexcept;
   /// Asks its task to be cancelled, as loop::cancel does; takes effect as the world goes on.
   void cancel() noexcept;
@@ -67,6 +70,7 @@ class program {
   rill::loop_statistics statistics() const noexcept;
 
  private:
+  friend class trial;
   friend class world;
   detail::program_state* state_;
 };
@@ -95,7 +99,29 @@ class host {
   /// for it (rill::signals): the process would end.
   void signal(int number);
 
+  /// Stops everything at once, as if the power had failed. The programs are gone: their frames are
+  /// destroyed and destructors run, but nothing that they or a shielded task do there reaches the
+  /// world. Connections end without a word to their peers, files lose what was not synced, and
+  /// packets for this host are lost. Called by a task of this very host it takes effect as soon as
+  /// that task waits.
+  void crash();
+  /// The host is there again, without programs: start them with run(). Peers that still send to
+  /// connections from before are reset. REQUIRES: it has crashed.
+  void restart();
+  bool is_down() const noexcept;
+
+  /// Makes a file, or replaces it, with its directories; synced at once. Paths as on Linux.
+  void write_file(std::string_view path, std::string_view text);
+  /// What a program would read now. Throws std::invalid_argument if there is no such file.
+  std::string read_file(std::string_view path) const;
+  bool has_file(std::string_view path) const;
+  /// Throws std::invalid_argument if there is no such file.
+  void remove_file(std::string_view path);
+  void rename_file(std::string_view from, std::string_view to);
+
   const std::string& name() const noexcept;
+  /// 0 for the host that was added first, and so on.
+  std::uint32_t number() const noexcept;
   /// Descriptors that are open now, those of the programs' rings included.
   std::size_t descriptor_count() const noexcept;
 
@@ -107,20 +133,23 @@ class host {
 /// Lifts a fault when it is destroyed. May outlive the world.
 class [[nodiscard("the fault ends with this object")]] fault_guard {
  public:
-  explicit fault_guard(std::shared_ptr<detail::rule> rule) noexcept : rule_(std::move(rule)) {}
-  fault_guard(fault_guard&& other) noexcept : rule_(std::move(other.rule_)) {}
+  explicit fault_guard(std::shared_ptr<detail::active_fault> imposed) noexcept
+      : fault_(std::move(imposed)) {}
+  fault_guard(fault_guard&& other) noexcept : fault_(std::move(other.fault_)) {}
   fault_guard& operator=(fault_guard&& other) noexcept {
     if (this != &other) {
       lift();
-      rule_ = std::move(other.rule_);
+      fault_ = std::move(other.fault_);
     }
     return *this;
   }
   ~fault_guard() { lift(); }
   void lift() noexcept;
+  /// How often the fault has met what it looks for, whether it hit or not.
+  std::uint64_t match_count() const noexcept;
 
  private:
-  std::shared_ptr<detail::rule> rule_;
+  std::shared_ptr<detail::active_fault> fault_;
 };
 
 /// Destroying a world with programs that still run lifts all faults, cancels their tasks and lets
@@ -155,19 +184,34 @@ class world {
   std::chrono::nanoseconds now() const noexcept;
   std::uint64_t seed() const noexcept;
 
-  /// Drops every packet between the two hosts as long as the guard lives. TCP sends again after it
-  /// is lifted, or gives up with ETIMEDOUT after the time that Linux takes.
-  fault_guard partition(const host& a, const host& b);
+  /// Imposes a fault (faults.h) as long as the guard lives.
+  fault_guard inject(const fault& imposed);
+  /// inject(partition().between(a, b)): TCP sends again after it is lifted, or gives up with
+  /// ETIMEDOUT after the time that Linux takes.
+  fault_guard partition(const host& a, const host& b) {
+    return inject(sim::partition().between(a, b));
+  }
+
+  /// Adds a host "names" at this address with a name server, and tells every host, also those that
+  /// come later, to ask it (/etc/resolv.conf). It answers, over UDP and TCP, for the hosts of the
+  /// world by name and by name.sim, with all their addresses at that moment; what it does not know
+  /// does not exist (NXDOMAIN). Once only.
+  host& add_name_server(std::string_view address);
 
   /// What has happened so far, a line per event: "seconds host event". Equal for equal seeds and
   /// programs, byte for byte. The latest world_options::trace_max events.
   std::string trace() const;
   /// A number that changes with every event since the beginning: equal traces, equal digests.
   std::uint64_t digest() const noexcept;
+  /// The same for people: a column for each host, without submissions, acknowledgements and
+  /// options.
+  std::string timeline(std::size_t line_max = 200) const;
   /// The task tree of every program of every host.
   std::string task_tree() const;
 
  private:
+  friend class trial;
+  friend struct detail::trial_access;
   void run_while(const std::function<bool()>& condition);
   std::unique_ptr<detail::world_state> state_;
 };

@@ -133,6 +133,19 @@ TEST_F(sim_fault, a_window_that_opens_in_a_partition_is_found_open_afterwards) {
   world().run_until([&] { return received == 100'000; });
 }
 
+TEST_F(sim_fault, two_that_wait_for_each_others_window_wait_for_ever) {
+  make(13);
+  const auto write_only = [](std::string where) -> task<> {
+    auto stream = co_await tcp_stream::connect(at(where));
+    const std::string much(2'000'000, 'x');
+    co_await stream.write_all(const_buffer(much));  // the echo is not read
+  };
+  const sim::fault_guard slow = world().inject(sim::bandwidth(1'000'000));
+  auto& stuck = client_->run(write_only, std::string("10.0.0.1:8888"));
+  world().run_for(1h);
+  EXPECT_FALSE(stuck.has_ended());
+}
+
 TEST_F(sim_fault, an_address_without_a_host_is_unreachable) {
   make(6);
   auto& talk = client_->run([]() -> task<> {

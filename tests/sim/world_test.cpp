@@ -1,8 +1,10 @@
 // What a world promises: virtual time, replay from a seed, the end of runs, deadlocks, limits.
 #include <rill/runtime/sim/world.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,8 +14,12 @@
 
 #include "sim/echo.h"
 #include "support.h"
+#include <rill/net/connect.h>
+#include <rill/net/serve.h>
+#include <rill/net/unix.h>
 #include <rill/runtime/blocking.h>
 #include <rill/runtime/event.h>
+#include <rill/runtime/file.h>
 #include <rill/runtime/signals.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -124,6 +130,66 @@ TEST(sim_replay, the_digest_is_the_same_on_every_compiler_and_in_every_build_typ
   EXPECT_EQ(world.digest(), 17389207388295079100U);
 }
 
+/// A run that meets all there is: names, files, Unix sockets, faults of every kind, a crash.
+std::uint64_t digest_of_everything(std::uint64_t seed) {
+  sim::world world(seed);
+  world.add_name_server("10.0.0.53");
+  auto& server = world.add_host("server", {"10.0.0.1", "fd00::1"});
+  auto& client = world.add_host("client", {"10.0.0.2", "fd00::2"});
+  const sim::fault_guard faults[] = {
+      world.inject(sim::loss(0.02).between(server, client)),
+      world.inject(sim::latency(0ms, 1ms)),
+      world.inject(sim::bandwidth(10'000'000)),
+      world.inject(sim::short_transfers().on(server).sometimes(0.2)),
+      world.inject(sim::early_end().sometimes(0.2)),
+      world.inject(sim::late_completions(100us).sometimes(0.1)),
+      world.inject(sim::disordered_completions().sometimes(0.2)),
+      world.inject(sim::slow_submission().sometimes(0.2)),
+      world.inject(sim::completion_overflow().sometimes(0.1)),
+      world.inject(sim::failure("recv_multishot", ENOBUFS).sometimes(0.1)),
+      world.inject(sim::slow_disk(0ms, 1ms)),
+  };
+  const auto serve_all = [](std::string where) -> task<> {
+    auto listener = tcp_listener::bind(at(where));
+    co_await serve(listener, test::echo);
+  };
+  server.run(serve_all, std::string("[::]:80"));
+  const auto talk = [](std::string text) -> task<> {
+    try {
+      auto stream = co_await connect("server", 80);
+      for (int i = 0; i < 20; ++i) {
+        std::string answer(text.size(), ' ');
+        co_await with_timeout(5s, stream.write_all(const_buffer(text)));
+        co_await with_timeout(5s, stream.read_exactly(mutable_buffer(answer)));
+        file log = co_await file::open("/var/log", open_mode::write | open_mode::create);
+        co_await log.write_all_at(std::as_bytes(std::span(answer)), 0);
+        co_await log.sync();
+      }
+    } catch (const io_error&) {
+    }
+    auto [one, other] = unix_stream::pair();
+    co_await one.write_all(const_buffer(text));
+    co_await other.read_exactly(mutable_buffer(text));
+  };
+  auto& first = client.run(talk, std::string(3000, 'x'));
+  auto& second = client.run(talk, std::string("short"));
+  world.run_for(100ms);
+  server.crash();
+  world.run_for(1s);
+  server.restart();
+  server.run(serve_all, std::string("[::]:80"));
+  world.run(first);
+  world.run(second);
+  return world.digest();
+}
+
+TEST(sim_replay, the_digest_of_a_run_with_everything_in_it_is_the_same_everywhere) {
+  // Made by g++ -O2; see above.
+  EXPECT_EQ(digest_of_everything(1), digest_of_everything(1));
+  EXPECT_EQ(digest_of_everything(1), 11575020770816648607U);
+  EXPECT_EQ(digest_of_everything(2), 2545230744820694385U);
+}
+
 TEST(sim_end, an_error_of_any_program_is_rethrown) {
   sim::world world(10);
   world.add_host("server", "10.0.0.1").run(test::tcp_echo_service, std::string("0.0.0.0:8888"));
@@ -159,6 +225,18 @@ TEST(sim_end, a_world_that_never_comes_to_rest_hits_the_time_limit) {
     for (;;) co_await sleep_for(1s);
   });
   EXPECT_THROW(world.run(), sim::time_limit);
+}
+
+TEST(sim_end, a_world_that_runs_in_circles_hits_the_limit_of_steps) {
+  sim::world_options options;
+  options.step_max = 10'000;
+  sim::world world(12, options);
+  auto& host = world.add_host("a", "10.0.0.1");
+  auto circle = world.inject(sim::failure("enter", EAGAIN));
+  host.run([]() -> task<> { co_await file::open("/etc/hosts"); });
+  EXPECT_THROW(world.run(), sim::time_limit);
+  circle.lift();
+  world.run();
 }
 
 TEST(sim_end, destroying_a_world_ends_its_tasks_and_runs_their_destructors) {

@@ -1,0 +1,278 @@
+// Unix datagrams: in order, none lost; a full receiver makes its senders wait. See unix_socket.h.
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <rill/runtime/sim/kernel.h>
+#include <rill/runtime/sim/node.h>
+#include <rill/runtime/sim/unix_socket.h>
+#include <rill/runtime/uring_abi.h>
+
+namespace rill::sim::detail {
+namespace {
+
+constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
+constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
+// net.unix.max_dgram_qlen: the queue is full when there are more than this many in it.
+constexpr std::size_t queue_max = 10;
+// What unix_dgram_sendmsg() leaves of the send buffer for itself.
+constexpr std::size_t send_overhead = 32;
+
+std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
+  std::size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  return total;
+}
+
+}  // namespace
+
+unix_datagram::unix_datagram(node& on) : unix_socket(on, SOCK_DGRAM) {}
+
+unix_datagram::~unix_datagram() {
+  for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
+    if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
+  }
+}
+
+void unix_datagram::make_pair(node& on, std::shared_ptr<file>& first,
+                              std::shared_ptr<file>& second) {
+  const auto one = std::make_shared<unix_datagram>(on);
+  const auto other = std::make_shared<unix_datagram>(on);
+  one->peer_ = other;
+  other->peer_ = one;
+  one->connected_ = other->connected_ = true;
+  first = one;
+  second = other;
+}
+
+int unix_datagram::listen(int) { return -EOPNOTSUPP; }
+
+int unix_datagram::peer_name(void* name, unsigned& size) {
+  if (!connected_) return -ENOTCONN;
+  encode_unix(peer_name_, name, size);
+  return 0;
+}
+
+int unix_datagram::shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (how != SHUT_WR) read_stopped_ = true;
+  if (how != SHUT_RD) write_stopped_ = true;
+  changed(true, true);
+  return 0;
+}
+
+bool unix_datagram::is_full() const noexcept { return queue_.size() > queue_max; }
+
+unsigned unix_datagram::poll_state() noexcept {
+  unsigned state = 0;
+  if (!queue_.empty() || read_stopped_) state |= POLLIN | POLLRDNORM;
+  if (read_stopped_) state |= POLLRDHUP;
+  if (read_stopped_ && write_stopped_) state |= POLLHUP;
+  const std::shared_ptr<unix_datagram> peer = peer_.lock();
+  if (peer == nullptr || !peer->is_full()) state |= POLLOUT | POLLWRNORM;
+  if (error_ != 0) state |= POLLERR;
+  return state;
+}
+
+int unix_datagram::pending_error() noexcept { return std::exchange(error_, 0); }
+
+int unix_datagram::connect(const request& tried) {
+  std::string to;
+  if (const int status = decode_unix(tried.memory, static_cast<unsigned>(tried.offset), to);
+      status < 0) {
+    return status;
+  }
+  std::shared_ptr<unix_socket> bound;
+  if (const int status = find_bound(to, bound); status < 0) return status;
+  const auto receiver = std::static_pointer_cast<unix_datagram>(bound);
+  const std::shared_ptr<unix_datagram> other = receiver->peer_.lock();
+  if (receiver->connected_ && other.get() != this) return -EPERM;
+  peer_ = receiver;
+  peer_name_ = to;
+  connected_ = true;
+  return 0;
+}
+
+// ---------------------------------------------------------------- sending
+
+int unix_datagram::find_receiver(const request& tried, std::shared_ptr<unix_datagram>& found) {
+  if (!tried.has_destination) {
+    if (!connected_) return -ENOTCONN;
+    found = peer_.lock();
+    if (found != nullptr) return 0;
+    connected_ = false;
+    return -ECONNREFUSED;
+  }
+  std::shared_ptr<unix_socket> bound;
+  if (const int status = find_bound(tried.text, bound); status < 0) return status;
+  found = std::static_pointer_cast<unix_datagram>(bound);
+  const std::shared_ptr<unix_datagram> other = found->peer_.lock();
+  return found->connected_ && other.get() != this ? -EPERM : 0;
+}
+
+progress unix_datagram::send(request& tried) {
+  int result = 0;
+  std::shared_ptr<unix_datagram> to;
+  const std::size_t size = total_size(tried.pieces);
+  if ((tried.flags & ~send_flags) != 0) {
+    result = refuse("send flags " + std::to_string(tried.flags));
+  } else if (tried.control_size != 0) {
+    result = refuse("control messages");
+  } else if (size > send_size_ - send_overhead) {
+    result = -EMSGSIZE;
+  } else if (write_stopped_) {
+    result = -EPIPE;
+  } else {
+    result = find_receiver(tried, to);
+  }
+  if (result == 0 && to->read_stopped_) result = -EPIPE;
+  if (result < 0) {
+    tried.owner->finish(tried, result);
+    return progress::finished;
+  }
+  const auto self = std::static_pointer_cast<unix_datagram>(shared_from_this());
+  if (to->is_full()) {
+    to->waiting_senders_.push_back(self);
+    return progress::would_block;
+  }
+  datagram made;
+  made.sender = self;
+  made.from = shown_name_;
+  made.bytes.reserve(size);
+  for (const iovec& piece : tried.pieces) {
+    const auto* const bytes = static_cast<const std::byte*>(piece.iov_base);
+    made.bytes.insert(made.bytes.end(), bytes, bytes + piece.iov_len);
+  }
+  to->queue_.push_back(std::move(made));
+  tried.owner->finish(tried, static_cast<int>(size));
+  to->changed(true, false);
+  return progress::finished;
+}
+
+std::string unix_datagram::name_of(const datagram& taken) {
+  const std::shared_ptr<unix_datagram> sender = taken.sender.lock();
+  return sender == nullptr ? taken.from : sender->shown_name_;
+}
+
+void unix_datagram::pop() {
+  const bool was_full = is_full();
+  queue_.pop_front();
+  if (!was_full) return;
+  for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
+    if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
+  }
+}
+
+// ---------------------------------------------------------------- receiving
+
+progress unix_datagram::receive(request& tried) {
+  if ((tried.flags & ~receive_flags) != 0) {
+    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
+    return progress::finished;
+  }
+  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_multishot(tried);
+  if (queue_.empty()) {
+    if (!read_stopped_) return progress::would_block;
+    tried.owner->finish(tried, 0);
+    return progress::finished;
+  }
+  receive_one(tried);
+  return progress::finished;
+}
+
+void unix_datagram::receive_one(request& tried) {
+  const datagram& taken = queue_.front();
+  const std::size_t copied = std::min(total_size(tried.pieces), taken.bytes.size());
+  scatter(tried.pieces, 0, taken.bytes.data(), copied);
+  const bool cut = copied < taken.bytes.size();
+  if (tried.header != nullptr) {
+    // unix_copy_addr(): an unnamed sender has no name at all.
+    const std::string from = name_of(taken);
+    unsigned length = from.empty() ? 0U : tried.name_size;
+    if (tried.header->msg_name != nullptr) {
+      if (length != 0) encode_unix(from, tried.header->msg_name, length);
+      tried.header->msg_namelen = length;
+    }
+    tried.header->msg_controllen = 0;
+    tried.header->msg_flags = cut ? MSG_TRUNC : 0;
+  }
+  const bool whole = (tried.flags & MSG_TRUNC) != 0;
+  const int result = static_cast<int>(whole ? taken.bytes.size() : copied);
+  const bool peek = (tried.flags & MSG_PEEK) != 0;
+  tried.owner->finish(tried, result);
+  if (!peek) pop();
+}
+
+int unix_datagram::fill_message(const request& tried, std::byte* into, std::size_t room) {
+  const datagram& taken = queue_.front();
+  io_uring_recvmsg_out head{};
+  const std::size_t before = sizeof(head) + tried.name_size + tried.control_size;
+  if (room < before) return -EFAULT;
+  const std::string from = name_of(taken);
+  unsigned length = from.empty() ? 0U : tried.name_size;
+  if (length != 0) encode_unix(from, into + sizeof(head), length);
+  const std::size_t copied = std::min(room - before, taken.bytes.size());
+  const bool cut = copied < taken.bytes.size();
+  head.namelen = length;
+  head.payloadlen =
+      static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
+  head.flags = cut ? MSG_TRUNC : 0;
+  std::memcpy(into, &head, sizeof(head));
+  if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
+  return static_cast<int>(before + copied);
+}
+
+progress unix_datagram::receive_multishot(request& tried) {
+  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
+  if (tried.opcode != IORING_OP_RECVMSG) {
+    tried.owner->finish(tried, refuse("receiving Unix datagrams without their header"));
+    return progress::finished;
+  }
+  for (;;) {
+    selected_buffer chosen;
+    if (!tried.owner->select_buffer(tried, chosen)) {
+      tried.owner->finish(tried, -ENOBUFS);
+      return progress::finished;
+    }
+    if (queue_.empty()) {
+      if (!read_stopped_) return progress::would_block;
+      tried.owner->finish(tried, 0);
+      return progress::finished;
+    }
+    const int result = fill_message(tried, chosen.memory, chosen.size);
+    if (result < 0) {
+      tried.owner->finish(tried, result);
+      return progress::finished;
+    }
+    tried.owner->take_buffer(tried);
+    const bool goes_on = multishot && tried.owner->post_more(tried, result, chosen.flags);
+    if (!goes_on) tried.owner->finish(tried, result, chosen.flags);
+    pop();
+    if (!goes_on) return progress::finished;
+  }
+}
+
+progress unix_datagram::attempt(request& tried) {
+  switch (tried.opcode) {
+    case IORING_OP_CONNECT:
+      tried.owner->finish(tried, connect(tried));
+      return progress::finished;
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_READ:
+      return receive(tried);
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_WRITE:
+      return send(tried);
+    default:
+      tried.owner->finish(tried, -EOPNOTSUPP);
+      return progress::finished;
+  }
+}
+
+}  // namespace rill::sim::detail

@@ -1,0 +1,396 @@
+// Eight scenarios, each with every interaction, moment and allocation made to fail. The number of
+// points is printed and grows with the code. A canary shows that the runner finds what is broken.
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/echo.h"
+#include <rill/net/connect.h>
+#include <rill/net/resolver.h>
+#include <rill/net/serve.h>
+#include <rill/net/unix.h>
+#include <rill/runtime/file.h>
+#include <rill/runtime/remote_channel.h>
+#include <rill/runtime/sim/exhaustive.h>
+#include <rill/runtime/sim/seeds.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
+
+namespace rill {
+namespace {
+
+using namespace std::chrono_literals;
+using sim::require;
+using test::at;
+
+/// How long a session waits for its peer: longer than anything takes, shorter than for ever.
+constexpr auto patience = 30s;
+
+class sim_points : public testing::Test {
+ protected:
+  static void visit(const std::string& name, const sim::scenario& body,
+                    const sim::exhaustive_options& options = sim::exhaustive_options()) {
+    const sim::exhaustive_report report = sim::every_point(name, body, options);
+    std::printf("[   points ] %s\n", report.summary.c_str());
+    EXPECT_EQ(report.failure, "");
+  }
+};
+
+/// What a client asks and how much of it was answered.
+struct conversation {
+  std::size_t asked = 0;
+  std::size_t answered = 0;
+};
+
+task<> ask(tcp_stream& stream, std::string question, conversation& so_far) {
+  ++so_far.asked;
+  co_await with_timeout(patience, stream.write_all(const_buffer(question)));
+  std::string answer(question.size(), ' ');
+  std::size_t size = 0;
+  while (size < answer.size()) {
+    const mutable_buffer rest(std::span<char>(answer).subspan(size));
+    const std::size_t got = co_await with_timeout(patience, stream.read(rest));
+    require(got != 0 || so_far.asked != so_far.answered, "an echo is whole");
+    if (got == 0) throw io_error(std::make_error_code(std::errc::connection_reset), "read", "peer");
+    size += got;
+    require(answer.compare(0, size, question, 0, size) == 0, "an echo is what was sent");
+  }
+  ++so_far.answered;
+}
+
+task<> talk(std::string where, conversation& so_far) {
+  auto stream = co_await with_timeout(patience, tcp_stream::connect(at(where)));
+  co_await ask(stream, "hello", so_far);
+  co_await ask(stream, std::string(70'000, 'x'), so_far);
+  co_await with_timeout(patience, stream.shutdown_write());
+  char buffer[10];
+  require(co_await with_timeout(patience, stream.read(mutable_buffer(buffer))) == 0,
+          "nothing comes that was not asked for");
+  co_await stream.close();
+}
+
+task<> echo_service(std::string where) {
+  auto listener = tcp_listener::bind(at(where));
+  co_await serve(listener, test::echo);
+}
+
+TEST_F(sim_points, tcp_echo_session) {
+  visit("tcp echo session", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    conversation so_far;
+    server.run(echo_service, std::string("0.0.0.0:80"));
+    run.settle(1ms);
+    run.run(client.run(talk, std::string("10.0.0.1:80"), std::ref(so_far)), server);
+    require(!run.succeeded() || so_far.answered == 2, "a session that succeeds has its answers");
+  });
+}
+
+TEST_F(sim_points, udp_exchange) {
+  visit("udp exchange", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    int answered = 0;
+    int lost = 0;
+    server.run([]() -> task<> {
+      auto socket = udp_socket::bind(at("0.0.0.0:9"));
+      for (;;) {
+        auto message = co_await as_result(socket.receive());
+        if (!message) {
+          co_await sleep_for(1ms);
+          continue;
+        }
+        co_await as_result(socket.send_to(message->bytes(), message->peer()));
+      }
+    });
+    run.settle(1ms);
+    auto& session = client.run([&]() -> task<> {
+      auto socket = udp_socket::open(address_family::ipv4);
+      co_await with_timeout(patience, socket.connect(at("10.0.0.1:9")));
+      for (int i = 0; i < 4; ++i) {
+        const std::string text = "question " + std::to_string(i);
+        co_await with_timeout(patience, socket.send(const_buffer(text)));
+        char buffer[100];
+        for (;;) {
+          const auto got =
+              co_await as_result(with_timeout(1s, socket.recv_from(mutable_buffer(buffer))));
+          const std::string_view answer(buffer, got ? got->size() : 0);
+          if (got && answer < text) continue;  // to a question that was given up
+          require(!got || answer == text, "an answer is to its question");
+          ++(got ? answered : lost);
+          break;
+        }
+      }
+    });
+    run.run(session, server);
+    require(!run.succeeded() || answered + lost == 4, "every question is answered or given up");
+    require(!run.is_undisturbed() || answered == 4, "undisturbed, all are answered");
+  });
+}
+
+task<> proxy_session(tcp_stream peer) {
+  auto target = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+  co_await with_nursery([&](nursery& both) -> task<> {
+    both.start([&]() -> task<> { co_await copy(peer, target); });
+    co_await copy(target, peer);
+  });
+}
+
+TEST_F(sim_points, proxy) {
+  visit("proxy", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& middle = run.world().add_host("proxy", "10.0.0.3");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    conversation so_far;
+    server.run(echo_service, std::string("0.0.0.0:80"));
+    middle.run([]() -> task<> {
+      auto listener = tcp_listener::bind(at("0.0.0.0:81"));
+      co_await serve(listener, proxy_session);
+    });
+    run.settle(1ms);
+    run.run(client.run(talk, std::string("10.0.0.3:81"), std::ref(so_far)), middle);
+    require(!run.succeeded() || so_far.answered == 2, "a session that succeeds has its answers");
+  });
+}
+
+TEST_F(sim_points, file_to_a_socket) {
+  sim::exhaustive_options options;
+  options.world.send_buffer_size = 16 * 1024;
+  options.world.receive_buffer_size = 16 * 1024;
+  visit(
+      "file to a socket",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string content(100'000, ' ');
+        for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i % 251);
+        server.write_file("/srv/page", content);
+        std::string received;
+        bool whole = false;
+        server.run([]() -> task<> {
+          auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+          const auto send_page = [](tcp_stream peer) -> task<> {
+            file page = co_await file::open("/srv/page");
+            const file_status status = co_await page.stat();
+            co_await peer.send_file(page, 0, status.size);
+          };
+          co_await serve(listener, send_page);
+        });
+        run.settle(1ms);
+        auto& session = client.run([&]() -> task<> {
+          auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+          for (;;) {
+            auto bytes = co_await with_timeout(patience, stream.read_lease());
+            if (!bytes) break;
+            received += bytes.text();
+          }
+          whole = true;
+        });
+        run.run(session, server);
+        require(content.compare(0, received.size(), received) == 0, "what comes is the file");
+        require(!run.is_undisturbed() || (whole && received.size() == content.size()),
+                "undisturbed, it comes whole");
+      },
+      options);
+}
+
+TEST_F(sim_points, resolve_and_connect) {
+  visit("resolve and connect", [](sim::trial& run) {
+    sim::host& names = run.world().add_name_server("10.0.0.53");
+    sim::host& server = run.world().add_host("server", {"10.0.0.1", "fd00::1"});
+    sim::host& client = run.world().add_host("client", {"10.0.0.2", "fd00::2"});
+    conversation so_far;
+    server.run(echo_service, std::string("[::]:80"));
+    run.settle(1ms);
+    auto& session = client.run([&]() -> task<> {
+      auto stream = co_await with_timeout(patience, connect("server", 80));
+      co_await ask(stream, "hello", so_far);
+    });
+    (void)names;
+    run.run(session, server);
+    require(!run.succeeded() || so_far.answered == 1, "a session that succeeds has its answer");
+  });
+}
+
+TEST_F(sim_points, serve_with_drain) {
+  visit("serve with drain", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    int accepted = 0;
+    int answered = 0;
+    int received = 0;
+    auto& service = server.run([&]() -> task<> {
+      auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+      const auto slow_answer = [&](tcp_stream peer) -> task<> {
+        ++accepted;
+        co_await sleep_for(10ms);
+        co_await peer.write_all(const_buffer("done"));
+        ++answered;
+      };
+      co_await serve(listener, slow_answer);
+    });
+    for (int i = 0; i < 3; ++i) {
+      auto& asking = client.run([&, i]() -> task<> {
+        co_await sleep_for(std::chrono::milliseconds(1 + 4 * i));
+        auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+        char buffer[4];
+        if (co_await with_timeout(patience, stream.read_exactly(mutable_buffer(buffer)))) {
+          ++received;
+        }
+      });
+      run.wait_for(asking);
+    }
+    run.settle(12ms);
+    service.cancel();
+    run.run(service, client);
+    require(!run.is_undisturbed() || (accepted == 3 && answered == 3),
+            "what was accepted is answered");
+    require(!run.is_undisturbed() || received == 3, "and the answers arrive");
+  });
+}
+
+TEST_F(sim_points, unix_echo_session) {
+  visit("unix echo session", [](sim::trial& run) {
+    sim::host& host = run.world().add_host("host", "10.0.0.1");
+    bool is_answered = false;
+    host.run([]() -> task<> {
+      auto listener = unix_listener::bind(at("unix:/run/echo"));
+      const auto echo = [](unix_stream peer) -> task<> {
+        while (auto bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+      };
+      co_await serve(listener, echo);
+    });
+    run.settle(1ms);
+    auto& session = host.run([&]() -> task<> {
+      auto stream = co_await with_timeout(patience, unix_stream::connect(at("unix:/run/echo")));
+      const std::string question(5000, 'u');
+      std::string answer(question.size(), ' ');
+      co_await with_timeout(patience, stream.write_all(const_buffer(question)));
+      const bool whole =
+          co_await with_timeout(patience, stream.read_exactly(mutable_buffer(answer)));
+      if (!whole) {
+        throw io_error(std::make_error_code(std::errc::connection_reset), "read", "the server");
+      }
+      require(answer == question, "an echo is what was sent");
+      is_answered = true;
+    });
+    run.run(session);
+    require(!run.succeeded() || is_answered, "a session that succeeds has its answer");
+  });
+}
+
+TEST_F(sim_points, channel_between_loops) {
+  visit("channel between loops", [](sim::trial& run) {
+    sim::host& host = run.world().add_host("host", "10.0.0.1");
+    std::optional<remote_sender<int>> sender;
+    std::vector<int> received;
+    int sent = 0;
+    auto& receiver = host.run([&]() -> task<> {
+      remote_channel<int> made(2);
+      sender.emplace(std::move(made.sender));
+      while (auto value = co_await made.receiver.receive()) {
+        received.push_back(*value);
+        co_await sleep_for(10us);
+      }
+    });
+    run.settle(1ms);
+    if (!sender) return;  // memory was too short for a channel
+    run.wait_for(receiver);
+    const auto produce = [&sent](remote_sender<int> to) -> task<> {
+      for (int i = 0; i < 8; ++i) {
+        if (!co_await to.send(i)) break;
+        ++sent;
+      }
+    };
+    auto& session = host.run(produce, std::move(*sender));
+    sender.reset();
+    run.run(session);
+    for (std::size_t i = 0; i < received.size(); ++i) {
+      require(received[i] == static_cast<int>(i), "values arrive once and in order");
+    }
+    require(!run.is_undisturbed() || (sent == 8 && received.size() == 8), "all of them arrive");
+  });
+}
+
+// ---------------------------------------------------------------- canaries
+
+TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caught) {
+  const auto broken_echo = [](tcp_stream peer) -> task<> {
+    while (auto bytes = co_await peer.read_lease()) {
+      co_await peer.write(bytes);  // may be short: the rest is lost
+    }
+  };
+  const sim::exhaustive_report report = sim::every_point(
+      "canary",
+      [&](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        conversation so_far;
+        server.run([&]() -> task<> {
+          auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+          co_await serve(listener, broken_echo);
+        });
+        run.settle(1ms);
+        bool gave_up = false;
+        auto& session = client.run([&]() -> task<> {
+          auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+          const std::string question = "first the question, then the answer";
+          std::string answer(question.size(), ' ');
+          co_await with_timeout(patience, stream.write_all(const_buffer(question)));
+          try {
+            co_await with_timeout(patience, stream.read_exactly(mutable_buffer(answer)));
+          } catch (const timeout_error&) {
+            gave_up = true;
+          }
+        });
+        run.run(session, server);
+        require(!run.succeeded() || !gave_up || server.is_down() || so_far.asked != 0,
+                "a live server answers in full");
+      },
+      [] {
+        sim::exhaustive_options options;
+        options.errors = options.cancellations = options.crashes = options.allocations = false;
+        return options;
+      }());
+  EXPECT_THAT(report.failure, testing::HasSubstr("a live server answers in full"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=short:"));
+}
+
+TEST_F(sim_points, canary_a_descriptor_that_is_left_open_is_caught) {
+  const sim::exhaustive_report report = sim::every_point("canary", [](sim::trial& run) {
+    sim::host& host = run.world().add_host("host", "10.0.0.1");
+    run.run(host.run([]() -> task<> {
+      kernel& below = loop::current().kernel();
+      const int descriptor = below.socket(2, 2, 0);
+      if (descriptor < 0) co_return;
+      co_await sleep_for(1ms);  // cancelled here, it stays open
+      below.close(descriptor);
+    }));
+  });
+  EXPECT_THAT(report.failure, testing::HasSubstr("no descriptor is left"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("cancel"));
+}
+
+TEST_F(sim_points, canary_an_error_without_words_is_caught) {
+  const sim::exhaustive_report report = sim::every_point("canary", [](sim::trial& run) {
+    sim::host& host = run.world().add_host("host", "10.0.0.1");
+    run.run(host.run([]() -> task<> {
+      kernel& below = loop::current().kernel();
+      const int descriptor = below.socket(2, 2, 0);
+      if (descriptor < 0) throw std::runtime_error("failed");
+      below.close(descriptor);
+      co_return;
+    }));
+  });
+  EXPECT_THAT(report.failure, testing::HasSubstr("none of the world's"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("socket = "));
+}
+
+}  // namespace
+}  // namespace rill
