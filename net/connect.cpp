@@ -1,9 +1,6 @@
 // The race of connection attempts. See connect.h; section numbers are those of RFC 8305.
 #include <rill/net/connect.h>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -14,34 +11,6 @@
 #include <rill/runtime/timeout.h>
 
 namespace rill {
-
-task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
-  loop& on = loop::current();
-  const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
-  tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  if (const auto ip = to.ip()) {
-    stream.state().peer = *ip;
-    stream.state().has_ip_peer = true;
-  }
-  stream.set_no_delay(true);
-  if (from.port() == 0) {
-    // The port is chosen at connect, when the peer is known too: far more of them are free then.
-    // Linux 4.2; without it the kernel only runs out of ports earlier.
-    const int enabled = 1;
-    on.kernel().set_option(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &enabled,
-                           sizeof(enabled));
-  } else {
-    // Connections that have ended may still hold the port, in TIME_WAIT.
-    detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-  }
-  const std::span<const std::byte> own = from.native();
-  detail::checked(on.kernel().bind(descriptor, own.data(), static_cast<unsigned>(own.size())),
-                  "bind", from.to_string());
-  const std::span<const std::byte> name = to.native();
-  co_await detail::write_awaiter(stream.state(), const_buffer(name.data(), name.size()),
-                                 detail::socket_state::connect_type);
-  co_return stream;
-}
 
 namespace {
 

@@ -15,22 +15,6 @@
 namespace rill::detail {
 namespace {
 
-socket_state& socket_of(const operation& slot) noexcept {
-  return *static_cast<socket_state*>(slot.owner);
-}
-
-void describe_socket(const operation& slot, std::string& text) {
-  text += ' ' + local_endpoint(slot.owner_loop(), slot.descriptor).to_string() + " (descriptor " +
-          std::to_string(slot.descriptor) + ')';
-}
-
-void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
-
-void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(result);
-  if (socket_of(slot).abandoned) socket_of(slot).settled();
-}
-
 void set_up_receive(datagram_storage::side& side, void* bytes, std::size_t size) noexcept {
   side.piece = {bytes, size};
   side.header = {};
@@ -98,15 +82,76 @@ endpoint name_of(const void* name, std::size_t size) {
   return endpoint::from_native({static_cast<const std::byte*>(name), size}).value_or(endpoint());
 }
 
-std::size_t segment_size_of(msghdr& header) noexcept {
-  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
-    if (each->cmsg_level == SOL_UDP && each->cmsg_type == UDP_GRO) {
-      int size = 0;
-      std::memcpy(&size, CMSG_DATA(each), sizeof(size));
-      return static_cast<std::size_t>(size);
+/// What the control messages of a received datagram tell.
+class control_messages {
+ public:
+  explicit control_messages(msghdr& header) noexcept {
+    for (cmsghdr* each = CMSG_FIRSTHDR(&header); each; each = CMSG_NXTHDR(&header, each)) {
+      if (each->cmsg_level == SOL_UDP && each->cmsg_type == UDP_GRO) {
+        segment_size = static_cast<std::size_t>(content<int>(*each));
+      } else if (each->cmsg_level == IPPROTO_IP && each->cmsg_type == IP_PKTINFO) {
+        local = own_address(content<in_pktinfo>(*each));
+      } else if (each->cmsg_level == IPPROTO_IPV6 && each->cmsg_type == IPV6_PKTINFO) {
+        local = own_address(content<in6_pktinfo>(*each));
+      }
     }
   }
-  return 0;
+
+  std::size_t segment_size = 0;
+  address local;
+
+ private:
+  template <class T>
+  static T content(const cmsghdr& message) noexcept {
+    T value{};
+    std::memcpy(&value, CMSG_DATA(&message), sizeof(value));
+    return value;
+  }
+  // ipi_spec_dst is what an answer may come from; ipi_addr may be a broadcast or a group (ip(7)).
+  static address own_address(const in_pktinfo& told) noexcept {
+    address::v4_bytes bytes{};
+    std::memcpy(bytes.data(), &told.ipi_spec_dst, bytes.size());
+    return address::v4(bytes);
+  }
+  static address own_address(const in6_pktinfo& told) noexcept {
+    address::v6_bytes bytes{};
+    std::memcpy(bytes.data(), &told.ipi6_addr, bytes.size());
+    const address plain = address::v6(bytes);
+    const bool is_scoped = plain.is_link_local() || plain.is_multicast();
+    return is_scoped ? address::v6(bytes, told.ipi6_ifindex) : plain;
+  }
+};
+
+/// Adds one to the datagram that is to be sent. The room is enough for all that there are.
+template <class T>
+void add_control(datagram_storage::side& side, int level, int type, const T& value) noexcept {
+  static_assert(CMSG_SPACE(sizeof(std::uint16_t)) + CMSG_SPACE(sizeof(in6_pktinfo)) <=
+                datagram_storage::control_size);
+  side.header.msg_control = side.control;
+  auto* const message = reinterpret_cast<cmsghdr*>(side.control + side.header.msg_controllen);
+  message->cmsg_level = level;
+  message->cmsg_type = type;
+  message->cmsg_len = CMSG_LEN(sizeof(T));
+  std::memcpy(CMSG_DATA(message), &value, sizeof(T));
+  side.header.msg_controllen += CMSG_SPACE(sizeof(T));
+}
+
+void add_source(datagram_storage::side& side, const address& from, const endpoint& to) noexcept {
+  // From neither of them anything can come; what is left is the interface.
+  const bool is_own = !from.is_any() && !from.is_multicast();
+  if (!is_own && from.scope_id() == 0) return;
+  RILL_ASSERT(from.is_v4() == (to.kind() == endpoint_kind::ipv4),
+              "a datagram's two addresses are of different families");
+  if (from.is_v4()) {
+    in_pktinfo source{};
+    std::memcpy(&source.ipi_spec_dst, from.bytes().data(), sizeof(source.ipi_spec_dst));
+    add_control(side, IPPROTO_IP, IP_PKTINFO, source);
+  } else {
+    in6_pktinfo source{};
+    if (is_own) std::memcpy(&source.ipi6_addr, from.bytes().data(), sizeof(source.ipi6_addr));
+    source.ipi6_ifindex = from.scope_id();
+    add_control(side, IPPROTO_IPV6, IPV6_PKTINFO, source);
+  }
 }
 
 /// Takes apart the buffer of a multishot receive.
@@ -127,7 +172,8 @@ rill::result<datagram> open_datagram(lease&& buffer) {
       static_cast<const std::byte*>(::io_uring_recvmsg_payload(out, &armed)),
       ::io_uring_recvmsg_payload_length(out, static_cast<int>(buffer.size()), &armed));
   const std::size_t original = std::max<std::size_t>(out->payloadlen, bytes.size());
-  return datagram(std::move(buffer), bytes, sender, original, segment_size_of(control));
+  const control_messages told(control);
+  return datagram(std::move(buffer), bytes, sender, told.local, original, told.segment_size);
 }
 
 }  // namespace
@@ -164,6 +210,13 @@ socket_state& make_datagram_state(loop& on, int descriptor) {
   return socket;
 }
 
+socket_handle adopt_datagram_socket(int descriptor) {
+  loop& on = loop::current();
+  socket_handle taken(make_datagram_state(on, descriptor));
+  make_blocking(on, descriptor);
+  return taken;
+}
+
 void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
   operation& slot = socket_->write;
   // Looked at before the headers are changed: another send may own them.
@@ -179,23 +232,14 @@ void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
     side.header.msg_name = side.name;
     side.header.msg_namelen = static_cast<socklen_t>(name.size());
   }
-  if (segment_size_ != 0) {
-    side.header.msg_control = side.control;
-    side.header.msg_controllen = CMSG_SPACE(sizeof(segment_size_));
-    cmsghdr* const control = CMSG_FIRSTHDR(&side.header);
-    control->cmsg_level = SOL_UDP;
-    control->cmsg_type = UDP_SEGMENT;
-    control->cmsg_len = CMSG_LEN(sizeof(segment_size_));
-    std::memcpy(CMSG_DATA(control), &segment_size_, sizeof(segment_size_));
-  }
+  if (segment_size_ != 0) add_control(side, SOL_UDP, UDP_SEGMENT, segment_size_);
+  if (from_ != nullptr && to_ != nullptr) add_source(side, *from_, *to_);
   slot.start(frame, socket_state::send_datagram_type);
 }
 
 void send_datagram_awaiter::fail() const {
   throw_error(socket_->write.take_result().error(),
-              to_ != nullptr
-                  ? to_->to_string()
-                  : peer_endpoint(socket_->owner_loop(), socket_->write.descriptor).to_string());
+              to_ != nullptr ? to_->to_string() : socket_->subject());
 }
 
 void receive_into_awaiter::suspend(promise_base& frame) noexcept {
@@ -218,13 +262,14 @@ rill::result<datagram_info> receive_into_awaiter::take_result() {
     if (!arrived) return tl::unexpected(arrived.error());
     const std::size_t size = std::min(into_.size(), arrived->size());
     if (size != 0) std::memcpy(into_.data(), arrived->bytes().data(), size);
-    return datagram_info(arrived->peer(), size, arrived->original_size());
+    return datagram_info(arrived->peer(), arrived->local(), size, arrived->original_size());
   }
   const rill::result<std::size_t> received = socket_->read.take_result();
   if (!received) return tl::unexpected(received.error());
-  const datagram_storage::side& side = socket_->datagrams->read;
+  datagram_storage::side& side = socket_->datagrams->read;
   return datagram_info(name_of(side.name, side.header.msg_namelen),
-                       std::min(*received, into_.size()), *received);
+                       control_messages(side.header).local, std::min(*received, into_.size()),
+                       *received);
 }
 
 void receive_datagram_awaiter::suspend(promise_base& frame) noexcept {
@@ -246,9 +291,10 @@ rill::result<datagram> receive_datagram_awaiter::take_result() {
     buffer_pool& pool = socket.owner_loop().buffers();
     std::byte* memory = pool.allocate_private(std::max<std::size_t>(size, 1));
     std::memcpy(memory, storage.private_bytes.data(), size);
+    const control_messages told(storage.read.header);
     return datagram(pool.lend_private(memory, size), {memory, size},
-                    name_of(storage.read.name, storage.read.header.msg_namelen),
-                    storage.private_size, segment_size_of(storage.read.header));
+                    name_of(storage.read.name, storage.read.header.msg_namelen), told.local,
+                    storage.private_size, told.segment_size);
   }
   if (socket.failure != 0) {  // told once: a refusal is no end
     return tl::unexpected(error::from_errno(std::exchange(socket.failure, 0), "recv"));
@@ -257,17 +303,3 @@ rill::result<datagram> receive_datagram_awaiter::take_result() {
 }
 
 }  // namespace rill::detail
-
-namespace rill {
-
-void datagram_socket::set_send_buffer_size(int size) {
-  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, size, "SO_SNDBUF");
-}
-void datagram_socket::set_receive_buffer_size(int size) {
-  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF");
-}
-int datagram_socket::receive_buffer_size() const {
-  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF");
-}
-
-}  // namespace rill

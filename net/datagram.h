@@ -5,11 +5,15 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
 #include <utility>
 
+#include <rill/net/address.h>
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
 #include <rill/net/socket.h>
+#include <rill/net/socket_options.h>
 #include <rill/runtime/buffer_pool.h>
 
 namespace rill {
@@ -17,11 +21,14 @@ namespace rill {
 /// What recv_from() tells about the datagram it has put into the caller's buffer.
 class datagram_info {
  public:
-  datagram_info(const endpoint& sender, std::size_t size, std::size_t original_size) noexcept
-      : peer_(sender), size_(size), original_size_(original_size) {}
+  datagram_info(const endpoint& sender, const address& local, std::size_t size,
+                std::size_t original_size) noexcept
+      : peer_(sender), local_(local), size_(size), original_size_(original_size) {}
 
   /// Who sent it; unnamed for a Unix socket without a name.
   const endpoint& peer() const noexcept { return peer_; }
+  /// The own address that it came to; see datagram::local().
+  const address& local() const noexcept { return local_; }
   /// Bytes in the buffer; 0 is a datagram without content, not an end.
   std::size_t size() const noexcept { return size_; }
   /// Bytes that were sent. More than size() if the buffer was too small: the rest is lost.
@@ -30,6 +37,7 @@ class datagram_info {
 
  private:
   endpoint peer_;
+  address local_;
   std::size_t size_;
   std::size_t original_size_;
 };
@@ -39,14 +47,19 @@ class datagram {
  public:
   datagram() noexcept {}
   datagram(lease&& buffer, std::span<const std::byte> bytes, const endpoint& sender,
-           std::size_t original_size, std::size_t segment_size) noexcept
+           const address& local, std::size_t original_size, std::size_t segment_size) noexcept
       : buffer_(std::move(buffer)),
         bytes_(bytes),
         peer_(sender),
+        local_(local),
         original_size_(original_size),
         segment_size_(segment_size) {}
 
   const endpoint& peer() const noexcept { return peer_; }
+  /// The own address that it came to, for udp_socket::send_to(bytes, peer, from); of a link-local
+  /// one the scope is the interface. For a broadcast or an IPv4 group the interface's own address,
+  /// for an IPv6 group the group. 0.0.0.0 unless udp_socket::set_packet_info is on.
+  const address& local() const noexcept { return local_; }
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   operator std::span<const std::byte>() const noexcept { return bytes_; }
   std::string_view text() const noexcept {
@@ -63,6 +76,7 @@ class datagram {
   lease buffer_;
   std::span<const std::byte> bytes_;
   endpoint peer_;
+  address local_;
   std::size_t original_size_ = 0;
   std::size_t segment_size_ = 0;
 };
@@ -72,8 +86,8 @@ namespace detail {
 class send_datagram_awaiter : public socket_awaiter {
  public:
   send_datagram_awaiter(socket_state& socket, const_buffer bytes, const endpoint* to,
-                        std::uint16_t segment_size) noexcept
-      : socket_awaiter(socket), bytes_(bytes), to_(to), segment_size_(segment_size) {}
+                        std::uint16_t segment_size, const address* from = nullptr) noexcept
+      : socket_awaiter(socket), bytes_(bytes), to_(to), from_(from), segment_size_(segment_size) {}
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> frame) noexcept {
@@ -92,6 +106,7 @@ class send_datagram_awaiter : public socket_awaiter {
   [[noreturn]] void fail() const;
   const_buffer bytes_;
   const endpoint* to_;
+  const address* from_;
   std::uint16_t segment_size_;
 };
 
@@ -143,8 +158,10 @@ class receive_datagram_awaiter : public socket_awaiter {
   void suspend(promise_base& frame) noexcept;
 };
 
-/// A socket_state fitted for datagrams.
+/// A socket_state fitted for datagrams. Takes over `descriptor`.
 socket_state& make_datagram_state(loop& on, int descriptor);
+/// The same for a descriptor from outside.
+socket_handle adopt_datagram_socket(int descriptor);
 
 }  // namespace detail
 
@@ -154,7 +171,7 @@ socket_state& make_datagram_state(loop& on, int descriptor);
 /// Cancellation: a cancelled receive loses no datagram; a cancelled send has sent all or nothing.
 /// Errors: EMSGSIZE for what is larger than the protocol allows; ECONNREFUSED on a connected
 ///   socket whose peer answered "port unreachable" (reported once, by the next call); ENOBUFS.
-class datagram_socket {
+class datagram_socket : public socket_base {
  public:
   /// Sends one datagram. Returns its size. IORING_OP_SENDMSG, Linux 5.3.
   [[nodiscard]] auto send_to(const_buffer bytes, const endpoint& to) noexcept {
@@ -180,27 +197,14 @@ class datagram_socket {
   [[nodiscard]] auto receive() noexcept { return detail::receive_datagram_awaiter(*socket_); }
 
   /// Fixes the peer: send() goes there, only its datagrams are received, and its refusals are told.
-  [[nodiscard]] auto connect(const endpoint& to) noexcept {
-    return detail::write_awaiter(*socket_, const_buffer(to.native().data(), to.native().size()),
-                                 detail::socket_state::connect_type);
-  }
-
-  [[nodiscard]] auto close() noexcept { return detail::socket_close_awaiter(std::move(socket_)); }
-  bool is_open() const noexcept { return static_cast<bool>(socket_); }
-  endpoint local() const { return detail::local_endpoint(owner_loop(), descriptor()); }
+  [[nodiscard]] auto connect(const endpoint& to) noexcept { return connect_awaiter(to); }
+  /// The connected peer; unnamed if there is none.
   endpoint peer() const { return detail::peer_endpoint(owner_loop(), descriptor()); }
-
-  void set_send_buffer_size(int size);
-  void set_receive_buffer_size(int size);
-  int receive_buffer_size() const;
-
-  int descriptor() const noexcept { return socket_->read.descriptor; }
-  loop& owner_loop() const noexcept { return socket_->owner_loop(); }
 
  protected:
   datagram_socket() noexcept {}
-  explicit datagram_socket(detail::socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
-  detail::socket_handle socket_;
+  explicit datagram_socket(detail::socket_handle&& socket) noexcept
+      : socket_base(std::move(socket)) {}
 };
 
 }  // namespace rill

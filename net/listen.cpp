@@ -136,10 +136,12 @@ bool is_missing(const std::error_code& code) {
 }
 
 /// True if sockets can be bound to the address of `to`: asked with a UDP socket on any port, which
-/// disturbs nobody.
-bool is_present(const endpoint& to) {
+/// disturbs nobody. With `free_bind` it need not be the machine's, only of a family that it has.
+bool is_present(const endpoint& to, bool free_bind) {
   try {
-    udp_socket::bind(endpoint(to.ip()->address(), 0));
+    udp_options options;
+    options.free_bind = free_bind;
+    udp_socket::bind(endpoint(to.ip()->address(), 0), options);
     return true;
   } catch (const io_error& failure) {
     return !is_missing(failure.code());
@@ -147,7 +149,8 @@ bool is_present(const endpoint& to) {
 }
 
 /// The endpoints of `host` that this machine has; all of them, if it has none.
-task<std::vector<endpoint>> own_endpoints(std::string host, std::uint16_t port, resolver* with) {
+task<std::vector<endpoint>> own_endpoints(std::string host, std::uint16_t port, bool free_bind,
+                                          resolver* with) {
   std::vector<endpoint> all;
   if (host.empty()) {
     all.emplace_back(address::any_v6(), port);
@@ -159,7 +162,7 @@ task<std::vector<endpoint>> own_endpoints(std::string host, std::uint16_t port, 
   }
   std::vector<endpoint> present;
   for (const endpoint& each : all) {
-    if (is_present(each)) present.push_back(each);
+    if (is_present(each, free_bind)) present.push_back(each);
   }
   if (present.empty()) co_return all;
   co_return present;
@@ -207,20 +210,13 @@ std::vector<activated_socket> activated_listeners() {
   return activation::instance().take(loop::current(), [](const activated_socket&) { return true; });
 }
 
-udp_socket udp_socket::adopt(int descriptor) {
-  // The ring waits by itself; with O_NONBLOCK it would fail with EAGAIN instead.
-  const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
-  return udp_socket{
-      detail::socket_handle(detail::make_datagram_state(loop::current(), descriptor))};
-}
-
 task<tcp_listener> listen(std::string host, service to, listen_options options, resolver* with) {
   const std::uint16_t port = co_await port_number(std::move(to), with);
   const std::vector<int> activated =
       take_activated(loop::current(), activated_socket::kind::tcp_listener, port);
   if (!activated.empty()) co_return tcp_listener::adopt(activated);
-  const std::vector<endpoint> endpoints = co_await own_endpoints(std::move(host), port, with);
+  const std::vector<endpoint> endpoints =
+      co_await own_endpoints(std::move(host), port, options.free_bind, with);
   co_return bind_same_port(endpoints, [&](const std::vector<endpoint>& all) {
     return tcp_listener::bind(all, options);
   });
@@ -239,7 +235,8 @@ task<std::vector<udp_socket>> bind_udp(std::string host, service to, udp_options
     sockets.push_back(udp_socket::adopt(each));
   }
   if (!sockets.empty()) co_return sockets;
-  const std::vector<endpoint> endpoints = co_await own_endpoints(std::move(host), port, with);
+  const std::vector<endpoint> endpoints =
+      co_await own_endpoints(std::move(host), port, options.free_bind, with);
   co_return bind_same_port(endpoints, [&](const std::vector<endpoint>& all) {
     std::vector<udp_socket> made;
     for (const endpoint& each : all) {

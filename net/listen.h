@@ -20,8 +20,8 @@ namespace rill {
 /// (`[::]` and `0.0.0.0`). "localhost" is both `[::1]` and `127.0.0.1`.
 ///
 /// Families that the machine has not (EAFNOSUPPORT; EADDRNOTAVAIL for `::1`) and addresses that are
-///   not its own are left out as long as one remains. With port 0 all addresses get the same free
-///   number.
+///   not its own (unless options.free_bind is set) are left out as long as one remains. With port 0
+///   all addresses get the same free number.
 /// Socket activation: listening TCP sockets handed over by systemd that have this port, or any if
 ///   `to` is 0, are taken instead, whatever their address: the administrator has chosen it, and
 ///   nobody else could bind there. Others wait for their own call; see activated_listeners().
@@ -59,7 +59,8 @@ class activated_socket {
   const endpoint& local() const noexcept { return local_; }
   int descriptor() const noexcept { return descriptor_; }
 
-  /// Gives the descriptor away, to tcp_listener::adopt or udp_socket::adopt for instance.
+  /// Gives the descriptor away, to the adopt() of tcp_listener, unix_listener, udp_socket or
+  /// unix_datagram, as type() says.
   int release() noexcept { return std::exchange(descriptor_, -1); }
 
  private:

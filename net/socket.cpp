@@ -19,7 +19,6 @@
 #include <rill/runtime/uring_abi.h>
 
 namespace rill::detail {
-
 namespace {
 
 // One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
@@ -31,25 +30,8 @@ constexpr std::size_t piece_max = 1024;
 constexpr std::uint8_t full_before_large = 2;
 constexpr std::uint8_t small_before_small = 32;
 
-socket_state& socket_of(const operation& slot) noexcept {
-  return *static_cast<socket_state*>(slot.owner);
-}
-
 unsigned transfer_size(std::size_t size) noexcept {
   return static_cast<unsigned>(std::min(size, transfer_max));
-}
-
-void describe_socket(const operation& slot, std::string& text) {
-  const socket_state& socket = socket_of(slot);
-  text += ' ' + socket.subject() + " (descriptor " + std::to_string(slot.descriptor) + ')';
-}
-
-void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
-
-/// The end of a single-shot operation: the waiter gets whatever the kernel said.
-void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(result);
-  if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 
 /// What ends a receive without saying anything about the stream.
@@ -57,7 +39,7 @@ bool is_passing(int result) noexcept {
   return result == -ECANCELED || result == -EINTR || result == -EAGAIN;
 }
 
-/// As above; an error lasts, where the kernel would tell it once and then an end of the stream.
+/// As completed_once; an error lasts, where the kernel would tell it once and then an end.
 void completed_read(operation& slot, int result, unsigned flags) noexcept {
   if (result < 0 && !is_passing(result)) socket_of(slot).failure = -result;
   completed_once(slot, result, flags);
@@ -186,12 +168,23 @@ void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
 
 // --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
 void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
-  ::io_uring_prep_close(&sqe, slot.descriptor);
+  if (slot.descriptor < 0) {  // released
+    ::io_uring_prep_nop(&sqe);
+  } else {
+    ::io_uring_prep_close(&sqe, slot.descriptor);
+  }
 }
 
 void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop().retire(slot); }
 
 }  // namespace
+
+void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
+
+void completed_once(operation& slot, int result, unsigned) noexcept {
+  slot.wake(result);
+  if (socket_of(slot).abandoned) socket_of(slot).settled();
+}
 
 const operation_type socket_state::receive_stream_type{
     "read", prepare_receive_stream, complete_receive_stream, describe_socket, true, socket_settled};
@@ -641,6 +634,16 @@ void socket_state::abandon() noexcept {
   close_if_settled();
 }
 
+int socket_state::try_release() noexcept {
+  const bool is_unread = arrived_first != none || unread != nullptr || private_arrived;
+  if (!read.is_settled() || !write.is_settled() || lined_up || is_unread) return -1;
+  const int descriptor = std::exchange(read.descriptor, -1);
+  write.descriptor = -1;
+  finish_before_close = false;
+  abandon();  // a reader that was woken and has not run yet may still look here
+  return descriptor;
+}
+
 void socket_state::drop_arrived() noexcept {
   while (arrived_first != none) {
     const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
@@ -692,19 +695,6 @@ void socket_close_awaiter::suspend(promise_base& frame) noexcept {
   state_ = &*socket_;
   state_->closer = &slot;
   socket_.reset();
-}
-
-// ---------------------------------------------------------------- names and errors
-
-std::string socket_state::subject() const {
-  if (has_ip_peer) return peer.to_string();
-  return "descriptor " + std::to_string(read.descriptor);
-}
-
-void socket_state::throw_read_error(const error& cause) const { throw_error(cause, subject()); }
-
-void socket_state::throw_write_error() const {
-  throw_error(write.take_result().error(), subject());
 }
 
 }  // namespace rill::detail

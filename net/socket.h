@@ -42,6 +42,9 @@ class socket_state {
   static socket_state* try_make(loop& on, int descriptor) noexcept;
   /// The socket object is gone: withdraws what is in flight, closes, frees. Enters no kernel.
   void abandon() noexcept;
+  /// As abandon(), but gives the descriptor and does not close it. -1, and nothing done, while the
+  /// kernel holds an operation or bytes have come that nobody has read.
+  int try_release() noexcept;
 
   socket_state(const socket_state&) = delete;
   socket_state& operator=(const socket_state&) = delete;
@@ -63,7 +66,8 @@ class socket_state {
   bool gather(std::size_t size);
   std::size_t unread_size() const noexcept;
 
-  /// "127.0.0.1:40112" of the peer, or what else names this socket.
+  /// "127.0.0.1:40112" of the peer, or else the own address, or else "descriptor 7": whatever the
+  /// kernel still knows.
   std::string subject() const;
   [[noreturn]] void throw_read_error(const error& cause) const;
   [[noreturn]] void throw_write_error() const;
@@ -142,8 +146,16 @@ class socket_state {
   void drop_arrived() noexcept;
   void close_if_settled() noexcept;
   void closed() noexcept;
-  void free() noexcept;
 };
+
+// What the operation_types of socket.cpp and datagram.cpp share.
+inline socket_state& socket_of(const operation& slot) noexcept {
+  return *static_cast<socket_state*>(slot.owner);
+}
+void describe_socket(const operation& slot, std::string& text);
+void socket_settled(operation& slot) noexcept;
+/// The end of a single-shot operation: the waiter gets whatever the kernel said.
+void completed_once(operation& slot, int result, unsigned flags) noexcept;
 
 /// Owns a socket_state. Movable; the state stays where it is.
 class socket_handle {
@@ -162,6 +174,12 @@ class socket_handle {
 
   void reset() noexcept {
     if (state_ != nullptr) std::exchange(state_, nullptr)->abandon();
+  }
+  /// See socket_state::try_release.
+  int try_release() noexcept {
+    const int descriptor = (**this).try_release();
+    if (descriptor >= 0) state_ = nullptr;
+    return descriptor;
   }
   explicit operator bool() const noexcept { return state_ != nullptr; }
   socket_state& operator*() const noexcept {
@@ -350,8 +368,14 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
+/// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
+void make_blocking(loop& on, int descriptor) noexcept;
+/// The peer's address, or the own one, or "descriptor 7".
+std::string name_of_socket(loop& on, int descriptor);
+/// Failures name the socket as above.
 void set_option(loop& on, int descriptor, int level, int option, int value, const char* operation);
 int get_option(loop& on, int descriptor, int level, int option, const char* operation);
+/// Unnamed when the kernel does not know it, or no longer.
 endpoint local_endpoint(loop& on, int descriptor);
 endpoint peer_endpoint(loop& on, int descriptor);
 

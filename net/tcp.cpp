@@ -1,7 +1,7 @@
-// TCP streams and listeners: options, connecting, accepting. See tcp.h.
+// TCP streams and listeners: connecting, listening, accepting. See tcp.h.
+// Not here: options of a stream (tcp_options.cpp).
 #include <rill/net/tcp.h>
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -73,73 +73,62 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
   co_return sent;
 }
 
-void stream_socket::set_send_buffer_size(int size) {
-  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, size, "SO_SNDBUF");
-}
-int stream_socket::send_buffer_size() const {
-  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF");
-}
-void stream_socket::set_receive_buffer_size(int size) {
-  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, size, "SO_RCVBUF");
-}
-int stream_socket::receive_buffer_size() const {
-  return detail::get_option(owner_loop(), descriptor(), SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF");
-}
-void stream_socket::set_linger(std::optional<std::chrono::seconds> time) {
-  linger value{};
-  value.l_onoff = time.has_value() ? 1 : 0;
-  value.l_linger = time.has_value() ? static_cast<int>(time->count()) : 0;
-  detail::checked(
-      owner_loop().kernel().set_option(descriptor(), SOL_SOCKET, SO_LINGER, &value, sizeof(value)),
-      "SO_LINGER", socket_->subject());
-}
-
 // ---------------------------------------------------------------- tcp_stream
 
-task<tcp_stream> tcp_stream::connect(endpoint to) {
+tcp_stream tcp_stream::open(const endpoint& peer) {
   loop& on = loop::current();
-  const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
+  const int descriptor = detail::open_socket(on, peer, SOCK_STREAM);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::socket_state& socket = stream.state();
-  if (const auto ip = to.ip()) {
-    socket.peer = *ip;
-    socket.has_ip_peer = true;
+  if (const auto ip = peer.ip()) {
+    stream.socket_->peer = *ip;
+    stream.socket_->has_ip_peer = true;
   }
   stream.set_no_delay(true);
-  const std::span<const std::byte> name = to.native();
-  co_await detail::write_awaiter(socket, const_buffer(name.data(), name.size()),
-                                 detail::socket_state::connect_type);
+  return stream;
+}
+
+task<tcp_stream> tcp_stream::connect(endpoint to) {
+  tcp_stream stream = open(to);
+  co_await stream.connect_awaiter(to);
   co_return stream;
 }
 
-void tcp_stream::set_no_delay(bool on) {
-  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0,
-                     "TCP_NODELAY");
+task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
+  tcp_stream stream = open(to);
+  kernel& calls = stream.owner_loop().kernel();
+  if (from.port() == 0) {
+    // The port is chosen at connect, when the peer is known too: far more of them are free then.
+    // Linux 4.2; without it the kernel only runs out of ports earlier.
+    const int enabled = 1;
+    calls.set_option(stream.descriptor(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &enabled,
+                     sizeof(enabled));
+  } else {
+    // Connections that have ended may still hold the port, in TIME_WAIT.
+    stream.set_number(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+  }
+  const std::span<const std::byte> own = from.native();
+  detail::checked(calls.bind(stream.descriptor(), own.data(), static_cast<unsigned>(own.size())),
+                  "bind", from.to_string());
+  co_await stream.connect_awaiter(to);
+  co_return stream;
 }
-bool tcp_stream::no_delay() const {
-  return detail::get_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY") !=
-         0;
+
+tcp_stream tcp_stream::adopt(int descriptor) {
+  loop& on = loop::current();
+  tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
+  detail::make_blocking(on, descriptor);
+  stream.set_no_delay(true);
+  if (const auto ip = detail::peer_endpoint(on, descriptor).ip()) {
+    stream.socket_->peer = *ip;
+    stream.socket_->has_ip_peer = true;
+  }
+  return stream;
 }
-void tcp_stream::set_keep_alive(const keep_alive_options& options) {
-  loop& on = owner_loop();
-  const int socket = descriptor();
-  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.idle.count()),
-                     "TCP_KEEPIDLE");
-  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPINTVL,
-                     static_cast<int>(options.interval.count()), "TCP_KEEPINTVL");
-  detail::set_option(on, socket, IPPROTO_TCP, TCP_KEEPCNT, options.probe_count, "TCP_KEEPCNT");
-  detail::set_option(on, socket, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
-}
-void tcp_stream::clear_keep_alive() {
-  detail::set_option(owner_loop(), descriptor(), SOL_SOCKET, SO_KEEPALIVE, 0, "SO_KEEPALIVE");
-}
-void tcp_stream::set_user_timeout(std::chrono::milliseconds time) {
-  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_USER_TIMEOUT,
-                     static_cast<int>(time.count()), "TCP_USER_TIMEOUT");
-}
-void tcp_stream::set_quick_ack(bool on) {
-  detail::set_option(owner_loop(), descriptor(), IPPROTO_TCP, TCP_QUICKACK, on ? 1 : 0,
-                     "TCP_QUICKACK");
+
+int tcp_stream::release() {
+  const std::string subject = socket_->subject();
+  const int descriptor = socket_.try_release();
+  return detail::checked(descriptor < 0 ? -EBUSY : descriptor, "release", subject);
 }
 
 // ---------------------------------------------------------------- accepting
@@ -377,22 +366,44 @@ void accept_awaiter_base::fail(const error& cause) const { throw_error(cause, qu
 
 namespace {
 
+/// The options of a new socket; errors name the address that it is to listen on.
+void prepare_listening(loop& on, int descriptor, const endpoint& to,
+                       const listen_options& options) {
+  const auto set = [&](int level, int option, int value, const char* name) {
+    detail::checked(on.kernel().set_option(descriptor, level, option, &value, sizeof(value)), name,
+                    to.to_string());
+  };
+  if (options.join) set(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+  if (!to.is_ip()) return;
+  const bool v6 = to.kind() == endpoint_kind::ipv6;
+  const int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  set(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+  // Accepted sockets inherit it, which saves a system call for each of them.
+  set(IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+  // IPv4 has sockets of its own; one that takes both would hide which address was meant.
+  if (v6) set(level, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+  if (options.free_bind) set(level, v6 ? IPV6_FREEBIND : IP_FREEBIND, 1, "IP_FREEBIND");
+  if (options.transparent) set(level, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1, "IP_TRANSPARENT");
+  if (options.send_buffer_size != 0) {
+    set(SOL_SOCKET, SO_SNDBUF, options.send_buffer_size, "SO_SNDBUF");
+  }
+  if (options.receive_buffer_size != 0) {
+    set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer_size, "SO_RCVBUF");
+  }
+  if (options.defer_accept.count() != 0) {
+    set(IPPROTO_TCP, TCP_DEFER_ACCEPT, static_cast<int>(options.defer_accept.count()),
+        "TCP_DEFER_ACCEPT");
+  }
+  if (options.fast_open_queue != 0) {
+    set(IPPROTO_TCP, TCP_FASTOPEN, options.fast_open_queue, "TCP_FASTOPEN");
+  }
+}
+
 int listen_on(loop& on, const endpoint& to, const listen_options& options) {
   const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
   try {
     const std::string subject = to.to_string();
-    if (to.is_ip()) {
-      detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-      // Accepted sockets inherit it, which saves a system call for each of them.
-      detail::set_option(on, descriptor, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
-    }
-    if (options.join) {
-      detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
-    }
-    if (to.kind() == endpoint_kind::ipv6) {
-      // IPv4 has sockets of its own; one that takes both would hide which address was meant.
-      detail::set_option(on, descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
-    }
+    prepare_listening(on, descriptor, to, options);
     const std::span<const std::byte> name = to.native();
     detail::checked(on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size())),
                     "bind", subject);
@@ -424,9 +435,7 @@ stream_listener::stream_listener(std::span<const int> descriptors) {
   loop& on = loop::current();
   queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
   for (const int each : descriptors) {
-    // The ring waits by itself; with O_NONBLOCK it would fail with EAGAIN instead.
-    const int flags = ::fcntl(each, F_GETFL);
-    if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(each, F_SETFL, flags & ~O_NONBLOCK);
+    detail::make_blocking(on, each);
     queue_->add(each);
     if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does
       detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
@@ -444,6 +453,23 @@ std::vector<endpoint> stream_listener::locals() const {
     all.push_back(detail::local_endpoint(queue_->owner_loop(), each.accept.descriptor));
   }
   return all;
+}
+
+std::vector<int> stream_listener::descriptors() const {
+  std::vector<int> all;
+  for (const detail::listening& each : queue_->sockets) all.push_back(each.accept.descriptor);
+  return all;
+}
+
+void stream_listener::set_option(int level, int name, const_buffer value) {
+  for (const int each : descriptors()) {
+    const int status = owner_loop().kernel().set_option(each, level, name, value.data(),
+                                                        static_cast<unsigned>(value.size()));
+    if (status < 0) {
+      detail::throw_option_error(status, "set", level, name,
+                                 detail::name_of_socket(owner_loop(), each));
+    }
+  }
 }
 
 std::size_t stream_listener::unclaimed_count() const noexcept { return queue_->unclaimed.size(); }

@@ -10,12 +10,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
 #include <rill/net/socket.h>
+#include <rill/net/socket_options.h>
 #include <rill/net/stream.h>
 #include <rill/runtime/task.h>
 
@@ -40,7 +42,7 @@ class accept_awaiter;
 /// Lifetime: buffers must live until the co_await is over. The stream may be moved meanwhile.
 ///   Destroying it withdraws what is in flight and closes; nothing needs to be awaited.
 /// Thread rule: the loop's thread that made it.
-class stream_socket {
+class stream_socket : public socket_base {
  public:
   /// The next bytes, at most one buffer of the loop's pool, lent without a copy. Empty: the peer
   /// has finished sending. An idle stream that reads this way owns no buffer. Linux 6.0 (multishot
@@ -94,36 +96,21 @@ class stream_socket {
   /// The read side: what has arrived can still be read, then the stream ends. SHUT_RD.
   [[nodiscard]] auto shutdown_read() noexcept { return shutdown(0); }
 
-  /// Withdraws what is in flight (another task waiting here gets ECANCELED), waits until the kernel
-  /// has let go, and closes. Only needed where something must follow the close. Cancellation: the
-  /// close goes on without its waiter.
-  [[nodiscard]] auto close() noexcept { return detail::socket_close_awaiter(std::move(socket_)); }
-  bool is_open() const noexcept { return static_cast<bool>(socket_); }
-
   /// Waits until the socket takes bytes, or has failed, without writing. IORING_OP_POLL_ADD.
   [[nodiscard]] auto wait_writable() noexcept { return poll(4); }
 
-  endpoint local() const { return detail::local_endpoint(owner_loop(), descriptor()); }
   /// Unread bytes held by the stream itself (after a read_exactly that was given up).
   std::size_t unread_size() const noexcept { return socket_->unread_size(); }
 
-  /// SO_SNDBUF and SO_RCVBUF in bytes; the kernel doubles what is set for its own accounting and
-  /// stops tuning it by itself.
-  void set_send_buffer_size(int size);
-  int send_buffer_size() const;
-  void set_receive_buffer_size(int size);
-  int receive_buffer_size() const;
   /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).
+  /// More: a close waits so long for the peer's acknowledgements, on a thread of the kernel's.
   void set_linger(std::optional<std::chrono::seconds> time);
-
-  int descriptor() const noexcept { return socket_->read.descriptor; }
-  loop& owner_loop() const noexcept { return socket_->owner_loop(); }
-  /// For other parts of this library.
-  detail::socket_state& state() const noexcept { return *socket_; }
+  std::optional<std::chrono::seconds> linger() const;
 
  protected:
   stream_socket() noexcept {}
-  explicit stream_socket(detail::socket_handle&& socket) noexcept : socket_(std::move(socket)) {}
+  explicit stream_socket(detail::socket_handle&& socket) noexcept
+      : socket_base(std::move(socket)) {}
 
   detail::write_awaiter shutdown(unsigned how) noexcept {
     socket_->write.argument = how;
@@ -133,8 +120,6 @@ class stream_socket {
     socket_->write.argument = events;
     return detail::write_awaiter(*socket_, const_buffer(), detail::socket_state::poll_type);
   }
-
-  detail::socket_handle socket_;
 };
 
 /// Keep-alive probes (tcp(7)): after `idle` without traffic, one every `interval`, and the
@@ -144,6 +129,24 @@ struct keep_alive_options {
   std::chrono::seconds interval{75};
   int probe_count = 9;
 };
+static_assert(std::is_trivially_destructible_v<keep_alive_options>);
+
+/// How a connection fares (TCP_INFO, tcp(7)): what the kernel knows at the moment of asking.
+struct tcp_info {
+  std::chrono::microseconds round_trip_time{0};      ///< smoothed
+  std::chrono::microseconds round_trip_variance{0};  ///< mean deviation
+  std::chrono::microseconds retransmit_timeout{0};
+  unsigned segment_size = 0;          ///< bytes, of what is sent
+  unsigned congestion_window = 0;     ///< segments that may be under way
+  unsigned unacknowledged_count = 0;  ///< segments under way
+  unsigned retransmit_count = 0;      ///< segments sent again since the beginning
+  /// Bytes of the peer's that have come in, bytes of ours that it has acknowledged (Linux 4.1), and
+  /// bytes sent, those sent again included (Linux 4.19). nullopt where the kernel is older.
+  std::optional<std::uint64_t> received_size;
+  std::optional<std::uint64_t> acknowledged_size;
+  std::optional<std::uint64_t> sent_size;
+};
+static_assert(std::is_trivially_destructible_v<tcp_info>);
 
 /// A TCP connection. TCP_NODELAY is on from the start: small messages go at once.
 class tcp_stream : public stream_socket {
@@ -160,28 +163,87 @@ class tcp_stream : public stream_socket {
   /// peer was gone before it could be asked.
   endpoint peer() const { return socket_->has_ip_peer ? endpoint(socket_->peer) : endpoint(); }
 
+  /// Takes over a connected TCP socket (of a parent process, of another library), sets TCP_NODELAY
+  /// and asks for its peer. It is closed when this throws. REQUIRES: called by a task. Errors:
+  /// EBADF, ENOTSOCK, EOPNOTSUPP for what is no TCP socket.
+  static tcp_stream adopt(int descriptor);
+  /// Gives the connection away, open, with its options; this stream is closed then. Only when
+  /// nothing is in flight: not after read_lease() has been used, nor with unread_size() bytes left.
+  /// Errors: EBUSY otherwise, and the stream stays as it was.
+  int release();
+
+  /// TCP_NODELAY: on, small messages go at once; off, they wait for the acknowledgement of earlier
+  /// ones (Nagle's algorithm, RFC 896).
   void set_no_delay(bool on);
   bool no_delay() const;
+  /// TCP_CORK: while on, only full segments are sent, or what is 200 ms old; switching it off sends
+  /// the rest. For a header that a file follows.
+  void set_cork(bool on);
+  bool cork() const;
   void set_keep_alive(const keep_alive_options& options);
   void clear_keep_alive();
-  /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged before ETIMEDOUT.
+  /// nullopt: off, the default.
+  std::optional<keep_alive_options> keep_alive() const;
+  /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged before ETIMEDOUT. 0: the kernel's
+  /// own limit, net.ipv4.tcp_retries2, about 15 minutes.
   void set_user_timeout(std::chrono::milliseconds time);
-  /// TCP_QUICKACK: acknowledge at once; the kernel switches it off again by itself.
+  std::chrono::milliseconds user_timeout() const;
+  /// TCP_QUICKACK: acknowledge at once; the kernel switches it on and off by itself.
   void set_quick_ack(bool on);
+  bool quick_ack() const;
+  /// TCP_NOTSENT_LOWAT, in bytes: a writer waits while more than this lies in the send buffer that
+  /// was never sent, so that what is written last need not wait behind it. Linux 3.12.
+  void set_not_sent_low_water(unsigned size);
+  unsigned not_sent_low_water() const;
+  /// SO_RCVLOWAT, in bytes: a reader that waits is woken only when so many have come, or the end
+  /// (default 1). At most half the receive buffer has an effect; read_exactly needs none of this.
+  void set_receive_low_water(int size);
+  int receive_low_water() const;
+  /// TCP_CONGESTION: the congestion control by name, "cubic" or "bbr". ENOENT: the kernel has it
+  /// not; EPERM: it is not among net.ipv4.tcp_allowed_congestion_control.
+  void set_congestion_control(std::string_view name);
+  std::string congestion_control() const;
+  /// TCP_MAXSEG: no segment carries more bytes than this. The setting has an effect before the
+  /// connection is made only; then this tells what was agreed.
+  void set_segment_size_max(int size);
+  int segment_size_max() const;
+  /// TCP_INFO.
+  tcp_info info() const;
 
  private:
   friend class detail::accept_awaiter<tcp_stream>;
   explicit tcp_stream(detail::socket_handle&& socket) noexcept : stream_socket(std::move(socket)) {}
+  /// Not connected yet.
+  static tcp_stream open(const endpoint& peer);
 };
 
 static_assert(byte_stream<tcp_stream>);
 
+/// What must be set before a socket listens. Unix listeners look at `backlog` only.
 struct listen_options {
   /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.
   int backlog = 4096;
   /// Joins listeners of other loops on the same address, which must have been share()d before.
   bool join = false;
+  /// IP_FREEBIND, IPV6_FREEBIND: also an address that this machine has not, or not yet.
+  bool free_bind = false;
+  /// IP_TRANSPARENT, IPV6_TRANSPARENT: takes connections to foreign addresses that routing brings
+  /// here, for a transparent proxy: tcp_stream::local() tells which. EPERM without CAP_NET_ADMIN.
+  bool transparent = false;
+  /// SO_SNDBUF and SO_RCVBUF of every connection, in bytes; see socket_base. Here, as the window
+  /// scale is agreed on when a connection is made. 0: the kernel's, tuned by itself.
+  int send_buffer_size = 0;
+  int receive_buffer_size = 0;
+  /// TCP_DEFER_ACCEPT: accepts a connection only when its first bytes have come, for protocols in
+  /// which the client speaks first; rounded up to steps of the SYN-ACK's repetition (1, 3, 7 s
+  /// ...), after which it is accepted all the same. 0: at once.
+  std::chrono::seconds defer_accept{0};
+  /// TCP_FASTOPEN (RFC 7413): connections whose first bytes came with the SYN and whose handshake
+  /// is not complete, at most. The bytes may come twice. net.ipv4.tcp_fastopen must include
+  /// 2. 0: off.
+  int fast_open_queue = 0;
 };
+static_assert(std::is_trivially_destructible_v<listen_options>);
 
 namespace detail {
 
@@ -281,6 +343,14 @@ class stream_listener {
   void close() noexcept { queue_.reset(); }
   bool is_open() const noexcept { return static_cast<bool>(queue_); }
   loop& owner_loop() const noexcept;
+  /// The kernel's numbers of its sockets, in the order of locals(). They stay the listener's.
+  std::vector<int> descriptors() const;
+  /// Any option, of each of its sockets; connections inherit most. As socket_base::set_option.
+  template <option_value T>
+  void set_option(int level, int name, const T& value) {
+    detail::set_as_bytes(value, [&](const_buffer bytes) { set_option(level, name, bytes); });
+  }
+  void set_option(int level, int name, const_buffer value);
 
  protected:
   stream_listener() noexcept {}
@@ -313,7 +383,8 @@ class tcp_listener : public stream_listener {
   /// Binds on all addresses of `host`; as listen() in listen.h, which tells more.
   [[nodiscard]] static task<tcp_listener> bind(std::string host, std::uint16_t port,
                                                listen_options options = listen_options());
-  /// Takes a socket that listens already (systemd socket activation, a parent process).
+  /// Takes over a socket that listens already (systemd socket activation, a parent process), and
+  /// closes it when this throws.
   static tcp_listener adopt(int descriptor) { return tcp_listener(descriptor); }
   /// The same for several, as one listener.
   static tcp_listener adopt(std::span<const int> descriptors) { return tcp_listener(descriptors); }

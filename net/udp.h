@@ -3,8 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <type_traits>
 
+#include <rill/net/address.h>
 #include <rill/net/datagram.h>
 
 namespace rill {
@@ -12,9 +13,13 @@ namespace rill {
 struct udp_options {
   /// Several sockets on one address, one per loop: the kernel spreads peers over them.
   bool join = false;
-  /// IP_FREEBIND and the like are not offered; SO_REUSEADDR is off, as a second receiver on the
-  /// same address would take datagrams away without a word.
+  /// SO_REUSEADDR: several programs receive from one group on one port. Off, as with other
+  /// addresses than a group's a second receiver takes datagrams away without a word.
+  bool reuse_address = false;
+  /// IP_FREEBIND, IPV6_FREEBIND: also an address that this machine has not, or not yet.
+  bool free_bind = false;
 };
+static_assert(std::is_trivially_destructible_v<udp_options>);
 
 class udp_socket : public datagram_socket {
  public:
@@ -28,8 +33,22 @@ class udp_socket : public datagram_socket {
   static udp_socket bind(const endpoint& to, const udp_options& options = udp_options());
   /// A socket for a client, on any address and port of that family.
   static udp_socket open(address_family family);
-  /// Takes a UDP socket that is bound already (systemd socket activation, a parent process).
+  /// Takes over a UDP socket that is bound already (systemd socket activation, a parent process).
   static udp_socket adopt(int descriptor);
+
+  using datagram_socket::send_to;
+  /// Sends from this one of the machine's addresses (IP_PKTINFO, IPV6_PKTINFO): a server on a
+  /// wildcard address answers with send_to(answer, question.peer(), question.local()), where the
+  /// kernel by itself would choose by route. Of an unspecified address or a group only the scope
+  /// counts, the interface to send through; the kernel chooses the address. All three must live
+  /// until the co_await is over. REQUIRES: `from` is of the family of `to`, or unspecified. Errors:
+  /// EINVAL or ENETUNREACH for an address that the machine has not.
+  [[nodiscard]] auto send_to(const_buffer bytes, const endpoint& to, const address& from) noexcept {
+    return detail::send_datagram_awaiter(*socket_, bytes, &to, 0, &from);
+  }
+  /// From now on datagrams tell which own address they came to: datagram::local(). IP_PKTINFO,
+  /// IPV6_RECVPKTINFO. Switch it on before the first receive.
+  void set_packet_info(bool on);
 
   /// Sends `bytes` as datagrams of `segment_size` each (the last may be shorter) in one system call
   /// and one walk through the stack: UDP_SEGMENT, Linux 4.18. At most 64 segments and 65,507 bytes.
@@ -45,19 +64,33 @@ class udp_socket : public datagram_socket {
   void set_broadcast(bool on);
   /// Time to live (hop limit for IPv6) of what is sent, 1 to 255.
   void set_time_to_live(int hops);
-  /// Joins or leaves a multicast group, on the interface of the address's scope or the default.
-  void join_group(const address& group);
-  void leave_group(const address& group);
+  int time_to_live() const;
+  /// Joins or leaves a multicast group: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP and their opposites, on
+  /// the interface with this index (system_interface_index("eth0")); 0: that of the address's
+  /// scope, or the one that the route to the group names. ENODEV if there is none; EADDRINUSE when
+  /// it has been joined there already, EADDRNOTAVAIL when it was not joined.
+  void join_group(const address& group, std::uint32_t interface_index = 0);
+  void leave_group(const address& group, std::uint32_t interface_index = 0);
+  /// IP_MULTICAST_LOOP: whether this machine's own receivers get what is sent to a group. On.
   void set_multicast_loop(bool on);
+  bool multicast_loop() const;
+  /// IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS: how far what is sent to a group goes, 0 to 255; 1, the
+  /// default: the own network.
+  void set_multicast_time_to_live(int hops);
+  int multicast_time_to_live() const;
+  /// IP_MULTICAST_IF, IPV6_MULTICAST_IF: the interface through which it is sent; 0: by route.
+  void set_multicast_interface(std::uint32_t interface_index);
   /// SO_REUSEPORT from now on: sockets of other loops may join.
   void share();
   /// Forbids fragmentation, so that a datagram above the path's MTU gives EMSGSIZE.
   void set_dont_fragment(bool on);
+  /// Datagrams that came and were dropped, mostly because the receive buffer was full. SO_MEMINFO,
+  /// Linux 4.12.
+  std::uint32_t dropped_count() const;
 
  private:
   explicit udp_socket(detail::socket_handle&& socket) noexcept
       : datagram_socket(std::move(socket)) {}
-  bool is_v6() const;
 };
 
 }  // namespace rill

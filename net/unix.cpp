@@ -10,16 +10,18 @@
 namespace rill {
 namespace {
 
-int bound_datagram_socket(loop& on, const endpoint& to, bool bind) {
-  const int descriptor = detail::open_socket(on, to, SOCK_DGRAM);
-  if (!bind) return descriptor;
-  const std::span<const std::byte> name = to.native();
-  const int status = on.kernel().bind(descriptor, name.data(), static_cast<unsigned>(name.size()));
-  if (status < 0) {
-    on.kernel().close(descriptor);
-    detail::throw_call_error(status, "bind", to.to_string());
+/// What `bind` gives, after the removal of the file that a killed server has left if need be.
+template <class Bind>
+auto bind_or_replace(const endpoint& to, Bind bind) {
+  try {
+    return bind();
+  } catch (const io_error& failure) {
+    if (failure.code() != std::errc::address_in_use) throw;
+    if (to.kind() != endpoint_kind::unix_path) throw;
+    const std::string path(to.unix_name());
+    if (loop::current().kernel().remove_dead_socket(path.c_str()) < 0) throw;
   }
-  return descriptor;
+  return bind();
 }
 
 }  // namespace
@@ -28,9 +30,7 @@ task<unix_stream> unix_stream::connect(endpoint to) {
   loop& on = loop::current();
   const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  const std::span<const std::byte> name = to.native();
-  auto connected = co_await as_result(detail::write_awaiter(
-      stream.state(), const_buffer(name.data(), name.size()), detail::socket_state::connect_type));
+  auto connected = co_await as_result(stream.connect_awaiter(to));
   if (!connected) throw_error(connected.error(), to.to_string());
   co_return stream;
 }
@@ -49,38 +49,44 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
   return {std::move(first), std::move(second)};
 }
 
+unix_stream unix_stream::adopt(int descriptor) {
+  loop& on = loop::current();
+  unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
+  detail::make_blocking(on, descriptor);
+  return stream;
+}
+
 peer_credentials unix_stream::peer_credentials() const {
   ucred found{};
-  unsigned size = sizeof(found);
-  detail::checked(
-      owner_loop().kernel().get_option(descriptor(), SOL_SOCKET, SO_PEERCRED, &found, size),
-      "SO_PEERCRED", "descriptor " + std::to_string(descriptor()));
+  read_option(SOL_SOCKET, SO_PEERCRED, {reinterpret_cast<std::byte*>(&found), sizeof(found)},
+              "SO_PEERCRED");
   return {found.pid, found.uid, found.gid};
 }
 
 unix_listener unix_listener::bind(const endpoint& to, const listen_options& options) {
-  const std::span<const endpoint> only(&to, 1);
-  try {
-    return unix_listener(only, options);
-  } catch (const io_error& failure) {
-    if (failure.code() != std::errc::address_in_use) throw;
-    if (to.kind() != endpoint_kind::unix_path) throw;
-    const std::string path(to.unix_name());
-    if (loop::current().kernel().remove_dead_socket(path.c_str()) < 0) throw;
-  }
-  return unix_listener(only, options);
+  return bind_or_replace(to,
+                         [&] { return unix_listener(std::span<const endpoint>(&to, 1), options); });
 }
 
 unix_datagram unix_datagram::bind(const endpoint& to) {
-  loop& on = loop::current();
-  const int descriptor = bound_datagram_socket(on, to, true);
-  return unix_datagram{detail::socket_handle(detail::make_datagram_state(on, descriptor))};
+  return bind_or_replace(to, [&] {
+    unix_datagram made = open();
+    const std::span<const std::byte> name = to.native();
+    detail::checked(made.owner_loop().kernel().bind(made.descriptor(), name.data(),
+                                                    static_cast<unsigned>(name.size())),
+                    "bind", to.to_string());
+    return made;
+  });
 }
 
 unix_datagram unix_datagram::open() {
   loop& on = loop::current();
-  const int descriptor = bound_datagram_socket(on, endpoint(), false);
+  const int descriptor = detail::open_socket(on, endpoint(), SOCK_DGRAM);
   return unix_datagram{detail::socket_handle(detail::make_datagram_state(on, descriptor))};
+}
+
+unix_datagram unix_datagram::adopt(int descriptor) {
+  return unix_datagram{detail::adopt_datagram_socket(descriptor)};
 }
 
 }  // namespace rill

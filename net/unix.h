@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include <rill/net/datagram.h>
@@ -31,6 +32,9 @@ class unix_stream : public stream_socket {
   /// Two streams connected with each other, for tests and for parent and child. REQUIRES: a task.
   static std::pair<unix_stream, unix_stream> pair();
 
+  /// Takes over a connected Unix stream (of a parent process, of another library).
+  static unix_stream adopt(int descriptor);
+
   endpoint peer() const { return detail::peer_endpoint(owner_loop(), descriptor()); }
   rill::peer_credentials peer_credentials() const;
 
@@ -54,6 +58,13 @@ class unix_listener : public stream_listener {
   /// it before the next start, or use an abstract name, which has no file.
   static unix_listener bind(const endpoint& to, const listen_options& options = listen_options());
 
+  /// Takes over a Unix socket that listens already (systemd socket activation, a parent process).
+  static unix_listener adopt(int descriptor) { return unix_listener(descriptor); }
+  /// The same for several, as one listener.
+  static unix_listener adopt(std::span<const int> descriptors) {
+    return unix_listener(descriptors);
+  }
+
   /// The next connection; see tcp_listener::accept.
   [[nodiscard]] auto accept() noexcept { return detail::accept_awaiter<unix_stream>(*queue_); }
 
@@ -67,10 +78,13 @@ class unix_datagram : public datagram_socket {
   unix_datagram() noexcept {}
 
   /// Receives under a path or an abstract name; the unnamed endpoint takes a free abstract name,
-  /// which a client needs to be answered.
+  /// which a client needs to be answered. Of paths the same holds as for unix_listener::bind.
+  /// Errors: EADDRINUSE, EACCES, ENOENT with the name.
   static unix_datagram bind(const endpoint& to);
   /// Without a name: can send, and cannot be answered.
   static unix_datagram open();
+  /// Takes over a socket that is bound already (systemd socket activation, a parent process).
+  static unix_datagram adopt(int descriptor);
 
  private:
   explicit unix_datagram(detail::socket_handle&& socket) noexcept

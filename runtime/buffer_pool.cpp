@@ -125,25 +125,35 @@ std::uint16_t buffer_pool::take(unsigned index) noexcept {
   return static_cast<std::uint16_t>(each.fresh++);
 }
 
-void buffer_pool::line_up(detail::operation& receive, const detail::operation_type& type) {
-  // What has gone is dropped when it is the larger part: no allocation once the line was long.
-  if (line_begin_ > line_.size() / 2) {
-    line_.erase(line_.begin(), line_.begin() + static_cast<std::ptrdiff_t>(line_begin_));
-    line_begin_ = 0;
+void buffer_pool::line_up(detail::operation& receive, const detail::operation_type& type) noexcept {
+  line_type_ = &type;
+  receive.next_in_backlog_ = nullptr;
+  if (line_last_ == nullptr) {
+    line_first_ = &receive;
+  } else {
+    line_last_->next_in_backlog_ = &receive;
   }
-  line_.push_back({&receive, &type});
+  line_last_ = &receive;
 }
 
 void buffer_pool::leave_line(const detail::operation& receive) noexcept {
-  const auto begin = line_.begin() + static_cast<std::ptrdiff_t>(line_begin_);
-  const auto same = [&](const lined_up& each) { return each.receive == &receive; };
-  line_.erase(std::remove_if(begin, line_.end(), same), line_.end());
+  detail::operation* before = nullptr;
+  for (detail::operation* each = line_first_; each != nullptr; each = each->next_in_backlog_) {
+    if (each == &receive) {
+      (before == nullptr ? line_first_ : before->next_in_backlog_) = each->next_in_backlog_;
+      if (line_last_ == each) line_last_ = before;
+      return;
+    }
+    before = each;
+  }
 }
 
-void buffer_pool::start_line() {
+void buffer_pool::start_line() noexcept {
   for (unsigned i = 0; i < large_receives_per_turn && has_line(); ++i) {
-    const lined_up first = line_[line_begin_++];
-    first.receive->submit(*first.type);
+    detail::operation& first = *line_first_;
+    line_first_ = first.next_in_backlog_;
+    if (line_first_ == nullptr) line_last_ = nullptr;
+    first.submit(*line_type_);
   }
 }
 

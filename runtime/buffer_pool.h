@@ -153,11 +153,11 @@ class buffer_pool {
   /// Large receives go through a line, a few a turn, so that what one turn receives is still in
   /// the cache when it is sent: 36 messages of 64 KiB in one turn are more than it holds.
   static constexpr unsigned large_receives_per_turn = 8;
-  void line_up(detail::operation& receive, const detail::operation_type& type);
+  void line_up(detail::operation& receive, const detail::operation_type& type) noexcept;
   void leave_line(const detail::operation& receive) noexcept;
-  bool has_line() const noexcept { return line_begin_ != line_.size(); }
+  bool has_line() const noexcept { return line_first_ != nullptr; }
   /// Submits the first few of the line. Once a turn.
-  void start_lined_up() {
+  void start_lined_up() noexcept {
     if (has_line()) [[unlikely]]
       start_line();
   }
@@ -188,19 +188,15 @@ class buffer_pool {
     bool refused = false;  // could not be: private buffers only
   };
 
-  struct lined_up {
-    detail::operation* receive;
-    const detail::operation_type* type;
-  };
-
   void refill(buffer_group& each) noexcept;
-  void start_line();
+  void start_line() noexcept;
   bool set_up(unsigned index) noexcept;
 
   kernel* kernel_;
   buffer_group groups_[group_count];
-  std::vector<lined_up> line_;  // what stands in line begins at line_begin_
-  std::size_t line_begin_ = 0;
+  detail::operation* line_first_ = nullptr;  // linked through the operations themselves
+  detail::operation* line_last_ = nullptr;
+  const detail::operation_type* line_type_ = nullptr;  // of all of them
   std::uint64_t starved_count_ = 0;
   std::uint64_t private_count_ = 0;
 };

@@ -19,7 +19,8 @@ int kernel::remove_dead_socket(const char* path) noexcept {
   const std::size_t length = std::strlen(path);
   if (!S_ISSOCK(status.st_mode) || length >= sizeof(name.sun_path)) return -EADDRINUSE;
   std::memcpy(name.sun_path, path, length);
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  // A datagram socket asks: live streams answer EPROTOTYPE and are not disturbed (unix(7)).
+  const int probe = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return -errno;
   const bool refused =
       ::connect(probe, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0 &&

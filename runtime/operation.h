@@ -18,6 +18,10 @@
 
 struct io_uring_sqe;
 
+namespace rill {
+class buffer_pool;
+}
+
 namespace rill::detail {
 
 class operation;
@@ -91,12 +95,13 @@ class operation final : public waiting, public timer_node {
 
  private:
   friend class rill::loop;
+  friend class rill::buffer_pool;
   friend class pooled_operation;
 
   rill::loop* loop_;
   const operation_type* type_ = nullptr;
   chain* waiter_ = nullptr;
-  operation* next_in_backlog_ = nullptr;
+  operation* next_in_backlog_ = nullptr;  // or in the line for large buffers, or of what is retired
   std::int64_t wait_deadline_ = never;
   int result_ = 0;
   bool in_flight_ = false;  // submitted, or in the backlog; a final CQE is due

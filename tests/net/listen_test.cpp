@@ -20,6 +20,7 @@
 
 #include "support.h"
 #include <rill/net/connect.h>
+#include <rill/net/unix.h>
 #include <rill/runtime/nursery.h>
 
 namespace rill {
@@ -371,6 +372,46 @@ TEST(socket_activation, is_used_by_bind_udp_for_its_port) {
     co_return text;
   };
   EXPECT_EQ(in_child({first.descriptor}, {}, body), "1 5");
+}
+
+TEST(socket_activation, hands_unix_sockets_to_those_who_adopt_them) {
+  const std::string own = "rill_test_unix_" + std::to_string(::getpid());
+  const handed_over streams(endpoint::unix_abstract(own + "s").value(), SOCK_STREAM, true);
+  const handed_over datagrams(endpoint::unix_abstract(own + "d").value(), SOCK_DGRAM, false);
+  for (const int each : {streams.descriptor, datagrams.descriptor}) {
+    ::fcntl(each, F_SETFL, ::fcntl(each, F_GETFL) | O_NONBLOCK);
+  }
+  const auto body = []() -> task<std::string> {
+    unix_listener listener;
+    unix_datagram receiver;
+    for (activated_socket& each : activated_listeners()) {
+      if (each.type() == activated_socket::kind::unix_listener) {
+        listener = unix_listener::adopt(each.release());
+      } else if (each.type() == activated_socket::kind::unix_datagram) {
+        receiver = unix_datagram::adopt(each.release());
+      }
+    }
+    std::string text;
+    unix_stream accepted;
+    unix_stream client;
+    const auto call = [&]() -> task<> {
+      co_await test::settle();  // accept() and receive() wait before that
+      client = co_await unix_stream::connect(listener.local());
+      co_await client.write_all("a stream, ");
+      unix_datagram sender = unix_datagram::open();
+      co_await sender.send_to("a datagram", receiver.local());
+    };
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start(std::ref(call));
+      accepted = co_await listener.accept();
+      const lease bytes = co_await accepted.read_lease();
+      text += const_buffer(bytes).text();
+      const datagram came = co_await receiver.receive();
+      text += came.text();
+    });
+    co_return text;
+  };
+  EXPECT_EQ(in_child({streams.descriptor, datagrams.descriptor}, {}, body), "a stream, a datagram");
 }
 
 }  // namespace

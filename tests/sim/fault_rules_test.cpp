@@ -237,8 +237,8 @@ TEST_F(sim_rule, an_echo_session_bears_whatever_the_kernel_may_do) {
     run([]() -> task<> {
       co_await with_nursery([](nursery& clients) -> task<> {
         for (int i = 0; i < 5; ++i) {
-          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string(5000, 'x'),
-                        10);
+          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"),
+                        std::string(i % 2 == 0 ? 3000 : 9000, 'x'), 10);
         }
         co_return;
       });

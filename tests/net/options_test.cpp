@@ -1,0 +1,530 @@
+// Tests of socket options on the real kernel: of every socket and of TCP. See net/socket_options.h
+// and tcp.h; those of UDP are in udp_options_test.cpp. Where an option needs a privilege, the test
+// accepts the kernel's refusal and looks at its words.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "support.h"
+#include <rill/net/socket_options.h>
+#include <rill/net/tcp.h>
+#include <rill/net/udp.h>
+#include <rill/net/unix.h>
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
+
+namespace rill {
+namespace {
+
+using namespace std::chrono_literals;
+using test::run_loop;
+
+const endpoint any_port(address::loopback_v4(), 0);
+
+/// Runs body(left, right) over a connection from a listener with these options.
+template <class Body>
+void with_pair(const listen_options& options, Body body) {
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port, options);
+    tcp_stream left = co_await tcp_stream::connect(listener.local());
+    tcp_stream right = co_await listener.accept();
+    co_await body(left, right);
+  });
+}
+template <class Body>
+void with_pair(Body body) {
+  with_pair(listen_options(), std::move(body));
+}
+
+/// What is said when `call` fails; empty if it does not.
+std::string failure_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const io_error& failure) {
+    return failure.what();
+  }
+  return {};
+}
+
+// ---------------------------------------------------------------- of every socket
+
+TEST(socket_options, are_set_and_told_by_number) {
+  with_pair([](tcp_stream& left, tcp_stream&) -> task<> {
+    EXPECT_EQ(left.option(SOL_SOCKET, SO_TYPE), SOCK_STREAM);
+    EXPECT_FALSE(left.option<bool>(SOL_SOCKET, SO_KEEPALIVE));
+    left.set_option(SOL_SOCKET, SO_KEEPALIVE, true);
+    EXPECT_TRUE(left.option<bool>(SOL_SOCKET, SO_KEEPALIVE));
+    ::linger wait{};
+    wait.l_onoff = 1;
+    wait.l_linger = 7;
+    left.set_option(SOL_SOCKET, SO_LINGER, wait);
+    EXPECT_EQ(left.option<::linger>(SOL_SOCKET, SO_LINGER).l_linger, 7);
+    left.set_option(IPPROTO_TCP, TCP_CONGESTION, "reno");
+    EXPECT_EQ(left.text_option(IPPROTO_TCP, TCP_CONGESTION), "reno");
+    co_return;
+  });
+}
+
+TEST(socket_options, name_the_option_and_the_socket_when_they_are_refused) {
+  with_pair([](tcp_stream& left, tcp_stream&) -> task<> {
+    const std::string peer = left.peer().to_string();
+    EXPECT_EQ(failure_of([&] { left.set_option(IPPROTO_TCP, 9999, 1); }),
+              "set option 9999 of level 6 " + peer + ": Protocol not available");
+    EXPECT_EQ(failure_of([&] { left.option(IPPROTO_TCP, 9999); }),
+              "get option 9999 of level 6 " + peer + ": Protocol not available");
+    EXPECT_EQ(failure_of([&] { left.set_congestion_control("no such thing"); }),
+              "TCP_CONGESTION " + peer + ": No such file or directory");
+    const udp_socket unbound = udp_socket::open(address_family::ipv4);
+    EXPECT_EQ(failure_of([&] { unbound.option(IPPROTO_TCP, TCP_NODELAY); }),
+              "get option 1 of level 6 descriptor " + std::to_string(unbound.descriptor()) +
+                  ": Operation not supported");
+    co_return;
+  });
+}
+
+TEST(socket_options, include_buffer_sizes_of_every_kind_of_socket) {
+  const auto check = [](socket_base& socket) {
+    socket.set_send_buffer_size(20000);
+    EXPECT_EQ(socket.send_buffer_size(), 40000);
+    socket.set_receive_buffer_size(30000);
+    EXPECT_EQ(socket.receive_buffer_size(), 60000);
+  };
+  with_pair([&](tcp_stream& left, tcp_stream&) -> task<> {
+    check(left);
+    udp_socket udp = udp_socket::bind(any_port);
+    check(udp);
+    unix_datagram datagrams = unix_datagram::open();
+    check(datagrams);
+    auto pair = unix_stream::pair();
+    check(pair.first);
+    co_return;
+  });
+}
+
+TEST(socket_options, include_priority_and_type_of_service_of_both_families) {
+  run_loop([]() -> task<> {
+    for (const address_family family : {address_family::ipv4, address_family::ipv6}) {
+      udp_socket socket = udp_socket::open(family);
+      socket.set_type_of_service(0xb8);
+      EXPECT_EQ(socket.type_of_service(), 0xb8);
+      socket.set_priority(5);
+      EXPECT_EQ(socket.priority(), 5);
+    }
+    const std::string name = "rill-options-" + std::to_string(::getpid());
+    unix_datagram no_ip = unix_datagram::bind(*endpoint::unix_abstract(name));
+    EXPECT_EQ(failure_of([&] { no_ip.set_type_of_service(8); }),
+              "IP_TOS unix:@" + name + ": Operation not supported");
+    co_return;
+  });
+}
+
+TEST(socket_options, include_the_mark_where_it_is_allowed) {
+  run_loop([]() -> task<> {
+    udp_socket socket = udp_socket::bind(any_port);
+    EXPECT_EQ(socket.mark(), 0U);
+    const std::string said = failure_of([&] { socket.set_mark(0x80000001U); });
+    if (said.empty()) {
+      EXPECT_EQ(socket.mark(), 0x80000001U);
+    } else {
+      EXPECT_EQ(said, "SO_MARK " + socket.local().to_string() + ": Operation not permitted");
+    }
+    co_return;
+  });
+}
+
+TEST(socket_options, tie_a_socket_to_an_interface) {
+  run_loop([]() -> task<> {
+    udp_socket socket = udp_socket::bind(any_port);
+    EXPECT_EQ(socket.bound_device(), "");
+    EXPECT_EQ(failure_of([&] { socket.bind_to_device("no-such-device"); }),
+              "SO_BINDTODEVICE " + socket.local().to_string() + ": No such device");
+    socket.bind_to_device("lo");
+    EXPECT_EQ(socket.bound_device(), "lo");
+    if (failure_of([&] { socket.bind_to_device(""); }).empty()) {
+      EXPECT_EQ(socket.bound_device(), "");
+    }
+    co_return;
+  });
+}
+
+TEST(socket_options, tell_a_pending_error_once) {
+  run_loop([]() -> task<> {
+    endpoint nobody;
+    {
+      udp_socket gone = udp_socket::bind(any_port);
+      nobody = gone.local();
+      co_await gone.close();
+    }
+    udp_socket client = udp_socket::open(address_family::ipv4);
+    co_await client.connect(nobody);
+    EXPECT_FALSE(client.pending_error());
+    co_await client.send("anyone?");
+    std::error_code told;
+    while (!told) {  // until the refusal has come back
+      told = client.pending_error();
+      co_await yield();
+    }
+    EXPECT_EQ(told, std::errc::connection_refused);
+    EXPECT_FALSE(client.pending_error());
+  });
+}
+
+// ---------------------------------------------------------------- names in errors
+
+TEST(socket_errors, name_the_peer_of_a_connected_udp_socket) {
+  run_loop([]() -> task<> {
+    endpoint nobody;
+    {
+      udp_socket gone = udp_socket::bind(any_port);
+      nobody = gone.local();
+      co_await gone.close();
+    }
+    udp_socket client = udp_socket::open(address_family::ipv4);
+    co_await client.connect(nobody);
+    co_await client.send("anyone?");
+    std::string said;
+    try {
+      char buffer[8];
+      co_await client.recv(buffer);
+    } catch (const io_error& failure) {
+      said = failure.what();
+    }
+    EXPECT_EQ(said, "recv " + nobody.to_string() + ": Connection refused");
+    try {
+      co_await client.send(std::string(100000, 'x'));
+    } catch (const io_error& failure) {
+      said = failure.what();
+    }
+    EXPECT_EQ(said, "send " + nobody.to_string() + ": Message too long");
+  });
+}
+
+TEST(socket_errors, name_the_path_at_both_ends_of_a_unix_stream) {
+  run_loop([]() -> task<> {
+    const std::string name = "rill-names-" + std::to_string(::getpid());
+    unix_listener listener = unix_listener::bind(*endpoint::unix_abstract(name));
+    const auto write_to_nobody = [](unix_stream& from) -> task<std::string> {
+      try {
+        co_await from.write_all("x");
+      } catch (const io_error& failure) {
+        co_return failure.what();
+      }
+      co_return "written";
+    };
+    for (const bool client_stays : {true, false}) {
+      unix_stream client = co_await unix_stream::connect(listener.local());
+      unix_stream server = co_await listener.accept();
+      unix_stream& gone = client_stays ? server : client;
+      unix_stream& left = client_stays ? client : server;
+      co_await gone.close();
+      const std::string said = co_await write_to_nobody(left);
+      EXPECT_EQ(said, "write unix:@" + name + ": Broken pipe");
+    }
+    auto pair = unix_stream::pair();  // without any name
+    co_await pair.first.close();
+    const std::string said = co_await write_to_nobody(pair.second);
+    EXPECT_EQ(said,
+              "write descriptor " + std::to_string(pair.second.descriptor()) + ": Broken pipe");
+  });
+}
+
+// ---------------------------------------------------------------- TCP streams
+
+TEST(tcp_options, tell_what_was_set) {
+  with_pair([](tcp_stream& left, tcp_stream&) -> task<> {
+    EXPECT_EQ(left.keep_alive(), std::nullopt);
+    keep_alive_options probes;
+    probes.idle = 30s;
+    probes.interval = 5s;
+    probes.probe_count = 3;
+    left.set_keep_alive(probes);
+    const std::optional<keep_alive_options> set = left.keep_alive();
+    EXPECT_TRUE(set && set->idle == 30s && set->interval == 5s && set->probe_count == 3);
+    left.clear_keep_alive();
+    EXPECT_FALSE(left.keep_alive().has_value());
+
+    EXPECT_FALSE(left.linger().has_value());
+    left.set_linger(3s);
+    EXPECT_EQ(left.linger(), 3s);
+    left.set_linger(std::nullopt);
+    EXPECT_FALSE(left.linger().has_value());
+
+    EXPECT_EQ(left.user_timeout(), 0ms);
+    left.set_user_timeout(1500ms);
+    EXPECT_EQ(left.user_timeout(), 1500ms);
+    left.set_quick_ack(false);
+    EXPECT_FALSE(left.quick_ack());
+    left.set_quick_ack(true);
+    EXPECT_TRUE(left.quick_ack());
+    left.set_not_sent_low_water(16384);
+    EXPECT_EQ(left.not_sent_low_water(), 16384U);
+    left.set_congestion_control("reno");
+    EXPECT_EQ(left.congestion_control(), "reno");
+    EXPECT_GT(left.segment_size_max(), 500);
+    left.set_segment_size_max(1000);
+    EXPECT_EQ(left.receive_low_water(), 1);
+    co_return;
+  });
+}
+
+TEST(tcp_options, hold_small_writes_back_while_corked) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    left.set_cork(true);
+    EXPECT_TRUE(left.cork());
+    const auto begin = std::chrono::steady_clock::now();
+    co_await left.write_all("head");
+    const tcp_info info = left.info();
+    if (std::chrono::steady_clock::now() - begin < 100ms) {  // later the kernel sends it itself
+      EXPECT_EQ(info.sent_size, 0U);
+    }
+    left.set_cork(false);
+    EXPECT_FALSE(left.cork());
+    char buffer[16] = {};
+    const std::size_t size = co_await with_timeout(5s, right.read(buffer));
+    EXPECT_EQ(std::string(buffer, size), "head");
+  });
+}
+
+TEST(tcp_options, let_a_reader_sleep_until_enough_has_come) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    right.set_receive_low_water(10);
+    EXPECT_EQ(right.receive_low_water(), 10);
+    std::string came;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        char buffer[64] = {};
+        const std::size_t size = co_await right.read(buffer);
+        came.assign(buffer, size);
+      });
+      co_await test::settle();  // the read waits in the kernel
+      co_await left.write_all("1234");
+      co_await test::settle();
+      EXPECT_EQ(came, "");
+      co_await left.write_all("567890");
+    });
+    EXPECT_EQ(came, "1234567890");
+  });
+}
+
+TEST(tcp_info, counts_what_went_over_the_connection) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    co_await left.write_all(std::string(5000, 'x'));
+    std::string room(5000, '\0');
+    const bool is_whole = co_await right.read_exactly(room);
+    EXPECT_TRUE(is_whole);
+    co_await right.write_all("answer");
+    std::string answer(6, '\0');
+    const bool is_answered = co_await left.read_exactly(answer);
+    EXPECT_TRUE(is_answered);
+    const tcp_info info = left.info();
+    EXPECT_GE(info.sent_size, 5000U);
+    EXPECT_EQ(info.acknowledged_size.value_or(0) / 10, 500U);  // the SYN may count as one
+    EXPECT_EQ(info.received_size, 6U);
+    EXPECT_EQ(info.unacknowledged_count, 0U);
+    EXPECT_LT(info.retransmit_count, 100U);
+    EXPECT_GT(info.round_trip_time, 0us);
+    EXPECT_LT(info.round_trip_time, 10s);
+    EXPECT_GT(info.round_trip_variance, 0us);
+    EXPECT_GT(info.retransmit_timeout, info.round_trip_time);
+    EXPECT_GT(info.segment_size, 500U);
+    EXPECT_GE(info.congestion_window, 2U);
+  });
+}
+
+// ---------------------------------------------------------------- giving and taking streams
+
+TEST(tcp_stream, adopts_a_connection_that_another_library_made) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const endpoint to = listener.local();
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto name = to.native();
+    EXPECT_EQ(::connect(descriptor, reinterpret_cast<const sockaddr*>(name.data()),
+                        static_cast<socklen_t>(name.size())),
+              0);
+    ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
+    tcp_stream adopted = tcp_stream::adopt(descriptor);
+    tcp_stream other = co_await listener.accept();
+    EXPECT_EQ(adopted.peer(), to);
+    EXPECT_TRUE(adopted.no_delay());
+    EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, 0);
+    char buffer[16] = {};
+    std::size_t size = 0;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { size = co_await adopted.read(buffer); });
+      co_await test::settle();  // it waits, where O_NONBLOCK would have failed
+      co_await other.write_all("hello");
+    });
+    EXPECT_EQ(std::string(buffer, size), "hello");
+  });
+}
+
+TEST(tcp_stream, adopts_nothing_else_and_closes_it) {
+  run_loop([]() -> task<> {
+    const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    EXPECT_EQ(
+        failure_of([&] { tcp_stream::adopt(file); }),
+        "TCP_NODELAY descriptor " + std::to_string(file) + ": Socket operation on non-socket");
+    co_await test::settle();
+    EXPECT_EQ(::fcntl(file, F_GETFD), -1);
+  });
+}
+
+TEST(tcp_stream, gives_its_connection_away_and_takes_it_back) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    co_await left.write_all("before");
+    std::string text(6, '\0');
+    std::size_t size = co_await right.read(text);
+    EXPECT_EQ(text.substr(0, size), "before");
+    right.set_user_timeout(700ms);
+    const endpoint peer = right.peer();
+    const int descriptor = right.release();
+    EXPECT_FALSE(right.is_open());
+    co_await test::settle();
+    EXPECT_EQ(::send(descriptor, "by hand", 7, 0), 7);
+    char buffer[16] = {};
+    size = co_await left.read(buffer);
+    EXPECT_EQ(std::string(buffer, size), "by hand");
+    tcp_stream again = tcp_stream::adopt(descriptor);
+    EXPECT_EQ(again.peer(), peer);
+    EXPECT_EQ(again.user_timeout(), 700ms);
+  });
+}
+
+TEST(tcp_stream, gives_nothing_away_while_the_kernel_holds_an_operation) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    co_await left.write_all("one");
+    {
+      const lease first = co_await right.read_lease();
+      EXPECT_EQ(first.size(), 3U);
+    }
+    co_await left.write_all("two");
+    {
+      const lease second = co_await right.read_lease();
+      EXPECT_EQ(second.size(), 3U);
+    }
+    // Multishot from the second receive on: it stays armed.
+    EXPECT_EQ(failure_of([&] { right.release(); }),
+              "release " + right.peer().to_string() + ": Device or resource busy");
+    EXPECT_TRUE(right.is_open());
+    co_await left.write_all("three");
+    const lease third = co_await right.read_lease();
+    EXPECT_EQ(third.size(), 5U);
+  });
+}
+
+// ---------------------------------------------------------------- listeners
+
+TEST(listen_options, give_every_connection_its_buffer_sizes) {
+  listen_options options;
+  options.send_buffer_size = 50000;
+  options.receive_buffer_size = 60000;
+  with_pair(options, [](tcp_stream&, tcp_stream& accepted) -> task<> {
+    EXPECT_EQ(accepted.send_buffer_size(), 100000);
+    EXPECT_EQ(accepted.receive_buffer_size(), 120000);
+    co_return;
+  });
+}
+
+TEST(listen_options, defer_a_connection_until_its_first_bytes) {
+  run_loop([]() -> task<> {
+    listen_options options;
+    options.defer_accept = 30s;
+    tcp_listener listener = tcp_listener::bind(any_port, options);
+    tcp_stream silent = co_await tcp_stream::connect(listener.local());
+    tcp_stream speaking = co_await tcp_stream::connect(listener.local());
+    co_await speaking.write_all("hello");
+    const tcp_stream first = co_await with_timeout(5s, listener.accept());
+    EXPECT_EQ(first.peer(), speaking.local());  // although the other one came before it
+    EXPECT_EQ(listener.unclaimed_count(), 0U);
+    co_await silent.write_all("me too");
+    const tcp_stream second = co_await with_timeout(5s, listener.accept());
+    EXPECT_EQ(second.peer(), silent.local());
+  });
+}
+
+TEST(listen_options, open_the_queue_of_fast_open) {
+  run_loop([]() -> task<> {
+    listen_options options;
+    options.fast_open_queue = 16;
+    tcp_listener listener = tcp_listener::bind(any_port, options);
+    int queue = 0;
+    socklen_t size = sizeof(queue);
+    EXPECT_EQ(
+        ::getsockopt(listener.descriptors().front(), IPPROTO_TCP, TCP_FASTOPEN, &queue, &size), 0);
+    EXPECT_EQ(queue, 16);
+    options.fast_open_queue = -1;
+    EXPECT_EQ(failure_of([&] { tcp_listener::bind(any_port, options); }),
+              "TCP_FASTOPEN 127.0.0.1:0: Invalid argument");
+    co_return;
+  });
+}
+
+TEST(listener_options, are_set_by_number_and_inherited) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
+    EXPECT_EQ(listener.descriptors().size(), 2U);
+    listener.set_option(SOL_SOCKET, SO_KEEPALIVE, true);
+    listener.set_option(IPPROTO_TCP, TCP_CONGESTION, "reno");
+    for (const endpoint& to : listener.locals()) {
+      const tcp_stream client = co_await tcp_stream::connect(to);
+      const tcp_stream accepted = co_await listener.accept();
+      EXPECT_TRUE(accepted.keep_alive().has_value());
+      EXPECT_EQ(accepted.congestion_control(), "reno");
+    }
+    EXPECT_EQ(
+        failure_of([&] { listener.set_option(IPPROTO_TCP, 9999, 1); }),
+        "set option 9999 of level 6 " + listener.local().to_string() + ": Protocol not available");
+  });
+}
+
+TEST(listen_options, bind_to_addresses_that_the_machine_has_not) {
+  run_loop([]() -> task<> {
+    const endpoint foreign(address::v4(203, 0, 113, 1), 0);
+    EXPECT_EQ(failure_of([&] { tcp_listener::bind(foreign); }),
+              "bind 203.0.113.1:0: Cannot assign requested address");
+    listen_options options;
+    options.free_bind = true;
+    const tcp_listener early = tcp_listener::bind(foreign, options);
+    EXPECT_EQ(early.local().ip()->address(), foreign.ip()->address());
+    const tcp_listener named = co_await tcp_listener::bind("203.0.113.1", 0, options);
+    EXPECT_EQ(named.local().ip()->address(), foreign.ip()->address());
+    const endpoint foreign_v6(*address::parse("2001:db8::1"), 0);
+    const tcp_listener early_v6 = tcp_listener::bind(foreign_v6, options);
+    EXPECT_EQ(early_v6.local().ip()->address(), foreign_v6.ip()->address());
+    udp_options udp;
+    udp.free_bind = true;
+    const udp_socket datagrams = udp_socket::bind(foreign, udp);
+    EXPECT_EQ(datagrams.local().ip()->address(), foreign.ip()->address());
+    co_return;
+  });
+}
+
+TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
+  run_loop([]() -> task<> {
+    listen_options options;
+    options.transparent = true;
+    for (const endpoint& to : {any_port, endpoint(address::loopback_v6(), 0)}) {
+      const std::string said = failure_of([&] { tcp_listener::bind(to, options); });
+      if (!said.empty()) {
+        EXPECT_EQ(said, "IP_TRANSPARENT " + to.to_string() + ": Operation not permitted");
+      }
+    }
+    co_return;
+  });
+}
+
+}  // namespace
+}  // namespace rill
