@@ -40,8 +40,8 @@ static_assert(std::is_trivially_destructible_v<connect_options>);
 
 /// Connects to `host`, a name or an address.
 ///
-/// Completes when one attempt has succeeded; the others are cancelled and their sockets closed
-///   before it returns.
+/// Completes when one attempt has succeeded; the others have been cancelled by then, and the kernel
+///   has been asked to close their sockets.
 /// Errors: with one address as tcp_stream::connect, "connect 127.0.0.1:1: Connection refused". With
 ///   several: "connect localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: Connection refused";
 ///   the code is that of the last one named, which is one that a peer caused, if any was. A name

@@ -61,7 +61,8 @@ class resolver_config {
   std::chrono::seconds timeout{5};
   /// How often the list of name servers is gone through (`attempts`).
   unsigned attempt_count = 2;
-  /// Begin each look-up with the next server, to spread the load (`rotate`).
+  /// Begin each look-up of one resolver with the next server, to spread the load (`rotate`). The
+  /// free function resolve() makes a resolver for each look-up: it always begins with the first.
   bool rotate = false;
   /// Ask over TCP from the start (`use-vc`).
   bool use_tcp = false;

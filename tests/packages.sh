@@ -3,7 +3,7 @@
 
 # shellcheck shell=bash disable=SC2034
 packages_build=(g++ cmake ninja-build pkg-config
-  liburing-dev libc-ares-dev libexpected-dev libcli11-dev libfmt-dev)
+  liburing-dev libc-ares-dev libexpected-dev libcli11-dev)
 packages_test=(libgtest-dev libgmock-dev python3)
 packages_clang=(clang-19 libclang-rt-19-dev)
 

@@ -41,3 +41,5 @@ grep -q 'no component telepathy' "$work/unknown.log"
 
 echo "== add_subdirectory"
 "${configure[@]}" -B "$work/subproject" -DRILL_SOURCE="$source"
+"$cmake" --build "$work/subproject" -j "$(nproc)"
+"$work/subproject/consumer"
