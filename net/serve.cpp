@@ -146,7 +146,7 @@ void server_base::connection_done(connection& ended, bool completed) noexcept {
   changed_.set();
 }
 
-void server_base::never_started(const connection& made, std::exception_ptr error) noexcept {
+void server_base::never_started(const connection& made, const std::exception_ptr& error) noexcept {
   ++counts_->accepted_count;
   ++counts_->failed_count;
   report(made, error);

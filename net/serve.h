@@ -114,7 +114,7 @@ class server_base : public scope {
     return limits_.shared_count != nullptr ? limits_.short_pause : std::chrono::hours(1);
   }
   void started(connection& made, task<void> root) noexcept;
-  void never_started(const connection& made, std::exception_ptr error) noexcept;
+  void never_started(const connection& made, const std::exception_ptr& error) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
   task<void> wait_for_change(std::chrono::nanoseconds limit);
   /// The second half of the drain: tell the connections, wait, cut.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <mutex>
@@ -102,10 +103,12 @@ void loop::destroy_or_keep(std::unique_ptr<loop> ended) noexcept {
   if (ended->object_count_ == 0) return;
   std::fprintf(stderr, "objects are left at the end of their loop:\n%s",
                ended->task_tree().c_str());
-  static auto* const kept = new std::vector<std::unique_ptr<loop>>;
-  static std::mutex mutex;
-  const std::scoped_lock lock(mutex);
-  kept->push_back(std::move(ended));
+  // A list that nobody reads: what is still pointed to is no leak.
+  static std::atomic<loop*> kept{nullptr};
+  loop* const one = ended.release();
+  one->next_kept_ = kept.load();
+  while (!kept.compare_exchange_weak(one->next_kept_, one)) {
+  }
 }
 
 void loop::begin(void (*keep)(detail::promise_base&, void*) noexcept, void* kept) {

@@ -280,6 +280,7 @@ class loop : public detail::scheduler {
   std::atomic<std::uint64_t> run_number_{0};  // how often it has begun to run
   bool hurried_ = false;                      // objects are not waited for any longer
   bool told_ = false;                         // patience_ has expired, objects have been named
+  loop* next_kept_ = nullptr;                 // in the list of those that could not be destroyed
   bool begun_ = false;
   bool wake_armed_ = false;
 };
