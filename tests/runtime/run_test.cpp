@@ -331,7 +331,13 @@ TEST(run, stop_now_ends_a_loop_whose_result_is_an_object) {
   opened.emplace(on.run([](std::thread& stopper) -> task<file> {
     loop& here = loop::current();
     stopper = std::thread([&here] {
-      while (!here.main_ended()) std::this_thread::yield();
+      enum { unanswered, running, ended };
+      int state = running;
+      while (state == running) {  // asked on the loop's own thread
+        std::atomic<int> answer{unanswered};
+        here.post([&] { answer = here.main_ended() ? ended : running; });
+        while ((state = answer) == unanswered) std::this_thread::yield();
+      }
       here.stop_now();
     });
     co_return co_await open_passwd();
