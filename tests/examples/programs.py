@@ -29,10 +29,11 @@ class Server:
         self.process = subprocess.Popen(
             [program(name), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
-        # One read: all lines are written at once.
-        self.ready = os.read(self.process.stdout.fileno(), 65536).decode()
-        if not self.ready.startswith("ready: "):
-            raise AssertionError(f"{name}: {self.ready}{self.process.communicate()[1].decode()}")
+        # One read: the ready lines are written at once; what a program says after them may be in it.
+        said = os.read(self.process.stdout.fileno(), 65536).decode()
+        if not said.startswith("ready: "):
+            raise AssertionError(f"{name}: {said}{self.process.communicate()[1].decode()}")
+        self.ready = "".join(line for line in said.splitlines(True) if line.startswith("ready: "))
         self.ports = [int(line.rsplit(":", 1)[1]) for line in self.ready.splitlines()]
 
     def __enter__(self):
