@@ -140,7 +140,6 @@ void server_base::connection_done(connection& ended, bool completed) noexcept {
   }
   --counts_->active_count;
   if (limits_.shared_count != nullptr) --*limits_.shared_count;
-  if (ended.watched != nullptr) ended.watched->observer = nullptr;
   ended.free_root();  // its parameters may refer to the stream that the connection holds
   delete &ended;
   changed_.set();

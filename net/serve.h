@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -87,6 +86,9 @@ class server_base : public scope {
   class connection : public chain {
    public:
     connection(server_base& server, scheduler& on) noexcept : chain(server, on) {}
+    ~connection() override {
+      if (watched != nullptr) watched->observer = nullptr;
+    }
     static void* operator new(std::size_t size) { return allocate_frame(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
       free_frame(memory, size);

@@ -170,6 +170,32 @@ TEST(serve, outlives_a_handler_that_throws_before_it_is_a_coroutine) {
   });
 }
 
+TEST(serve, lets_a_stream_outlive_a_handler_that_stored_it_and_threw) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const endpoint to = listener.local();
+    std::vector<tcp_stream> kept;
+    const auto handler = [&kept](tcp_stream stream) -> task<> {
+      if (kept.empty()) kept.push_back(std::move(stream));
+      throw std::runtime_error("not you");
+    };
+    serve_limits limits;
+    limits.on_error = [](const endpoint&, std::exception_ptr) {};
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, handler, limits); });
+      tcp_stream first = co_await tcp_stream::connect(to);
+      tcp_stream second = co_await tcp_stream::connect(to);  // ends when the first was let go
+      const lease end = co_await second.read_lease();
+      EXPECT_TRUE(end.empty());
+      co_await kept.at(0).write_all(std::string_view("still here"));
+      const lease bytes = co_await first.read_lease();
+      EXPECT_EQ(bytes.size(), 10U);
+      kept.clear();
+      tasks.cancel();
+    });
+  });
+}
+
 TEST(serve, ends_idle_connections_at_once_when_it_drains) {
   serve_statistics counts;
   serve_limits limits;
