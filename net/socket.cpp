@@ -66,7 +66,7 @@ void complete_receive_stream(operation& slot, int result, unsigned flags) noexce
 
 // --- read_lease() of large messages: IORING_OP_POLL_ADD, then a place in the line of the loop's
 // buffers, then IORING_OP_RECV with MSG_DONTWAIT into the buffer used most recently ---
-// EAGAIN: the bytes were gone, or no buffer was free: polled anew. Errors as above.
+// EAGAIN: the bytes were gone, or no buffer was free: begun anew. Errors as above.
 void prepare_receive_large(operation& slot, io_uring_sqe& sqe) noexcept {
   buffer_pool& pool = slot.owner_loop().buffers();
   const std::uint16_t id = pool.take(buffer_pool::large_group);

@@ -35,8 +35,7 @@ struct unread_bytes {
 /// The block. Lives from the socket's birth until its last completion, whoever lets go first.
 class socket_state {
  public:
-  /// Takes over `descriptor`.
-  /// Takes the descriptor, which is closed if there is no memory (std::bad_alloc).
+  /// Takes over `descriptor`, which is closed if there is no memory (std::bad_alloc).
   static socket_state& make(loop& on, int descriptor);
   /// The same; without memory nullptr, and the descriptor stays the caller's.
   static socket_state* try_make(loop& on, int descriptor) noexcept;
