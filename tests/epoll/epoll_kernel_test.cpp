@@ -12,8 +12,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -23,6 +21,7 @@
 
 #define make_uring_kernel make_epoll_kernel  // the machine asks for it by this name
 #include "sim/machine.h"
+#include "support/files.h"
 
 namespace {
 
@@ -52,21 +51,6 @@ class epoll_kernel : public testing::Test {
 
  private:
   machine on_;
-};
-
-class scratch_folder {
- public:
-  scratch_folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rill-epoll-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { std::filesystem::remove_all(folder_); }
-  std::string path(const char* name) const { return folder_ + '/' + name; }
-
- private:
-  std::string folder_;
 };
 
 TEST_F(epoll_kernel, a_number_that_comes_again_is_another_descriptor) {
@@ -301,7 +285,7 @@ TEST_F(epoll_kernel, devices_that_cannot_be_polled_are_read_all_the_same) {
 }
 
 TEST_F(epoll_kernel, files_are_opened_read_written_and_closed_in_the_pool) {
-  const scratch_folder folder;
+  const rill::test::temporary_folder folder;
   const std::string path = folder.path("a");
   for (int round = 0; round < 3; ++round) {  // the number comes again
     ::io_uring_prep_openat(&on().sqe(), AT_FDCWD, path.c_str(), O_RDWR | O_CREAT, 0600);
@@ -328,7 +312,7 @@ TEST_F(epoll_kernel, files_are_opened_read_written_and_closed_in_the_pool) {
 }
 
 TEST_F(epoll_kernel, an_open_that_waits_for_the_other_end_of_a_fifo_can_be_cancelled) {
-  const scratch_folder folder;
+  const rill::test::temporary_folder folder;
   const std::string path = folder.path("fifo");
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   for (const int mode : {O_RDONLY, O_WRONLY}) {
@@ -383,7 +367,7 @@ TEST_F(epoll_kernel, thousands_of_waiting_operations_are_cancelled_in_no_time) {
 }
 
 TEST_F(epoll_kernel, a_connect_waits_while_the_queue_of_a_unix_listener_is_full) {
-  const scratch_folder folder;
+  const rill::test::temporary_folder folder;
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   const std::string path = folder.path("s");

@@ -9,9 +9,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +16,7 @@
 
 #include "net/name_server.h"
 #include "support.h"
+#include "support/known_hosts.h"
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/timeout.h>
 
@@ -27,6 +25,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::bytes;
+using test::known_hosts;
 using test::message;
 using test::name_server;
 using test::query;
@@ -83,27 +82,6 @@ class hanging {
  private:
   raw_socket listener_;
   std::vector<raw_socket> fillers_;
-};
-
-/// A resolver whose hosts file is `text`, and which asks `server`, if there is one.
-class known_hosts {
- public:
-  explicit known_hosts(const std::string& text, const name_server* server = nullptr) {
-    std::string name = (std::filesystem::temp_directory_path() / "rill_XXXXXX").string();
-    ::close(::mkstemp(name.data()));
-    std::ofstream(name) << text;
-    path_ = name;
-    resolver_options options;
-    options.hosts_path = path_;
-    options.resolv_conf_path.clear();
-    if (server != nullptr) options.config.emplace().name_servers = {server->where()};
-    with = std::make_unique<resolver>(std::move(options));
-  }
-  ~known_hosts() { std::filesystem::remove(path_); }
-  std::unique_ptr<resolver> with;
-
- private:
-  std::string path_;
 };
 
 connect_options asking(const known_hosts& hosts) {
@@ -286,7 +264,7 @@ void beside_name_server(Prepare prepare, Body body) {
       return std::vector<bytes>{message(q).ip(q.name, ip)};
     });
     prepare(server);
-    const known_hosts hosts("", &server);
+    const known_hosts hosts("", server.where());
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([&] { return server.run(); });
       co_await body(hosts);

@@ -8,10 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <functional>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/known_hosts.h"
 #include <rill/net/connect.h>
 #include <rill/net/unix.h>
 #include <rill/runtime/nursery.h>
@@ -26,28 +24,9 @@
 namespace rill {
 namespace {
 
+using test::known_hosts;
 using test::run_loop;
 using texts = std::vector<std::string>;
-
-/// A resolver that knows a hosts file only.
-class known_hosts {
- public:
-  explicit known_hosts(const std::string& text) {
-    std::string name = (std::filesystem::temp_directory_path() / "rill_XXXXXX").string();
-    ::close(::mkstemp(name.data()));
-    std::ofstream(name) << text;
-    path_ = name;
-    resolver_options options;
-    options.hosts_path = path_;
-    options.resolv_conf_path.clear();
-    with = std::make_unique<resolver>(std::move(options));
-  }
-  ~known_hosts() { std::filesystem::remove(path_); }
-  std::unique_ptr<resolver> with;
-
- private:
-  std::string path_;
-};
 
 texts texts_of(const std::vector<endpoint>& endpoints) {
   texts all;

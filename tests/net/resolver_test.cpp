@@ -7,9 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +16,7 @@
 
 #include "net/name_server.h"
 #include "support.h"
+#include "support/files.h"
 #include <rill/net/dns_message.h>
 #include <rill/runtime/timeout.h>
 
@@ -45,20 +44,6 @@ std::vector<bytes> with_code(const query& q, unsigned code) {
 }
 std::vector<bytes> server_failure(const query& q) { return with_code(q, 2); }
 std::vector<bytes> name_error(const query& q) { return with_code(q, 3); }
-
-/// A file that is gone at the end of the test.
-class temporary_file {
- public:
-  explicit temporary_file(const std::string& text) {
-    std::string name = (std::filesystem::temp_directory_path() / "rill_XXXXXX").string();
-    ::close(::mkstemp(name.data()));
-    path = name;
-    write(text);
-  }
-  ~temporary_file() { std::filesystem::remove(path); }
-  void write(const std::string& text) const { std::ofstream(path) << text; }
-  std::string path;
-};
 
 /// Options that leave the machine's own files alone.
 resolver_options without_files() {
@@ -535,11 +520,10 @@ TEST(resolver, begins_with_another_server_each_time_when_told_to_rotate) {
 }
 
 TEST(resolver, reads_hosts_and_resolv_conf_again_when_they_have_changed) {
-  const temporary_file hosts("192.0.2.7 box box.example\n2001:db8::7 box\n");
-  const temporary_file configuration("");
+  const test::temporary_folder folder;
   resolver_options options;
-  options.hosts_path = hosts.path;
-  options.resolv_conf_path = configuration.path;
+  options.hosts_path = folder.made("hosts", "192.0.2.7 box box.example\n2001:db8::7 box\n");
+  options.resolv_conf_path = folder.made("resolv.conf", "");
   run_loop([&]() -> task<> {
     name_server first(both_families);
     name_server second(name_error);
@@ -549,11 +533,12 @@ TEST(resolver, reads_hosts_and_resolv_conf_again_when_they_have_changed) {
       tasks.start([&] { return second.run(); });
       texts said;
       said.push_back(co_await outcome(asked, "BOX"));
-      hosts.write("192.0.2.8 box\n192.0.2.9 box # two\n");
+      folder.made("hosts", "192.0.2.8 box\n192.0.2.9 box # two\n");
       said.push_back(co_await outcome(asked, "box."));
-      configuration.write("nameserver " + first.where().to_string() + "\n");
+      folder.made("resolv.conf", "nameserver " + first.where().to_string() + "\n");
       said.push_back(co_await outcome(asked, "a.example"));
-      configuration.write("nameserver " + second.where().to_string() + "\noptions attempts:1\n");
+      folder.made("resolv.conf",
+                  "nameserver " + second.where().to_string() + "\noptions attempts:1\n");
       said.push_back(co_await outcome(asked, "a.example"));
       EXPECT_EQ(said,
                 (texts{"[2001:db8::7]:80 192.0.2.7:80", "192.0.2.8:80 192.0.2.9:80",
@@ -565,9 +550,9 @@ TEST(resolver, reads_hosts_and_resolv_conf_again_when_they_have_changed) {
 }
 
 TEST(resolver, asks_for_a_family_that_the_hosts_file_lacks) {
-  const temporary_file hosts("192.0.2.7 box.example\n");
+  const test::temporary_folder folder;
   resolver_options options = without_files();
-  options.hosts_path = hosts.path;
+  options.hosts_path = folder.made("hosts", "192.0.2.7 box.example\n");
   beside([&] { return names({both_families}, options); },
          [](names& around) -> task<> {
            resolve_options wanted;
@@ -580,11 +565,12 @@ TEST(resolver, asks_for_a_family_that_the_hosts_file_lacks) {
 }
 
 TEST(resolver, knows_services_by_number_and_name) {
-  const temporary_file services(
-      "# a comment\nhttp\t80/tcp www # web\nsyslog 514/udp\nshell 514/tcp cmd\n"
-      "twice 1/udp\ntwice 2/tcp\nbroken\nbroken x/tcp\nbroken 3\nbroken 70000/tcp\n");
+  const test::temporary_folder folder;
   resolver_options options = without_files();
-  options.services_path = services.path;
+  options.services_path =
+      folder.made("services",
+                  "# a comment\nhttp\t80/tcp www # web\nsyslog 514/udp\nshell 514/tcp cmd\n"
+                  "twice 1/udp\ntwice 2/tcp\nbroken\nbroken x/tcp\nbroken 3\nbroken 70000/tcp\n");
   run_loop([&]() -> task<> {
     resolver asked(options);
     const auto at = [&](service to) { return outcome(asked, "127.0.0.1", {}, std::move(to)); };

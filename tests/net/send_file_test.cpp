@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -13,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/files.h"
 #include <rill/net/stream.h>
 #include <rill/net/tcp.h>
 #include <rill/net/unix.h>
@@ -24,27 +24,21 @@ namespace rill {
 namespace {
 
 using test::run_loop;
+using test::temporary_folder;
 
 /// A file of its own for a test, filled with bytes that differ from place to place.
 class made_file {
  public:
   explicit made_file(std::size_t size) : bytes_(size, '\0') {
     for (std::size_t i = 0; i < size; ++i) bytes_[i] = static_cast<char>((i * 31 + i / 4096) % 251);
-    char name[] = "/tmp/rill-send-file-XXXXXX";
-    const int descriptor = ::mkstemp(name);
-    path_ = name;
-    std::FILE* out = ::fdopen(descriptor, "wb");
-    std::fwrite(bytes_.data(), 1, bytes_.size(), out);
-    std::fclose(out);
+    path_ = folder_.made("file", bytes_);
   }
-  made_file(const made_file&) = delete;
-  made_file& operator=(const made_file&) = delete;
-  ~made_file() { ::unlink(path_.c_str()); }
 
   const std::string& path() const { return path_; }
   const std::string& bytes() const { return bytes_; }
 
  private:
+  temporary_folder folder_;
   std::string bytes_;
   std::string path_;
 };

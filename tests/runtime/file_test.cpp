@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -22,6 +21,7 @@
 
 #include "support.h"
 #include "support/descriptors.h"
+#include "support/files.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/nursery.h>
@@ -38,19 +38,11 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span<const char>(text));
 }
 
-/// A directory that is there for one test.
 class file_test : public testing::Test {
  protected:
-  file_test() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rill-file-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~file_test() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_.path(name); }
   std::string made(const std::string& name, std::string_view content) const {
-    std::ofstream(path(name), std::ios::binary) << content;
-    return path(name);
+    return folder_.made(name, content);
   }
   static std::string content(const std::string& of) {
     std::ifstream from(of, std::ios::binary);
@@ -58,7 +50,7 @@ class file_test : public testing::Test {
   }
 
  private:
-  std::string folder_;
+  test::temporary_folder folder_;
 };
 
 TEST_F(file_test, what_was_written_can_be_read_back) {

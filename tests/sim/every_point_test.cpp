@@ -3,14 +3,15 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "sim/echo.h"
+#include "support/scenarios.h"
 #include <rill/net/connect.h>
 #include <rill/net/resolver.h>
 #include <rill/net/serve.h>
@@ -27,10 +28,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using sim::require;
+using test::ask;
 using test::at;
-
-/// How long a session waits for its peer: longer than anything takes, shorter than for ever.
-constexpr auto patience = 30s;
+using test::conversation;
+using test::patience;
+using test::talk;
 
 class sim_points : public testing::Test {
  protected:
@@ -41,39 +43,6 @@ class sim_points : public testing::Test {
     EXPECT_EQ(report.failure, "");
   }
 };
-
-/// What a client asks and how much of it was answered.
-struct conversation {
-  std::size_t asked = 0;
-  std::size_t answered = 0;
-};
-
-task<> ask(tcp_stream& stream, std::string question, conversation& so_far) {
-  ++so_far.asked;
-  co_await with_timeout(patience, stream.write_all(const_buffer(question)));
-  std::string answer(question.size(), ' ');
-  std::size_t size = 0;
-  while (size < answer.size()) {
-    const mutable_buffer rest(std::span<char>(answer).subspan(size));
-    const std::size_t got = co_await with_timeout(patience, stream.read(rest));
-    require(got != 0 || so_far.asked != so_far.answered, "an echo is whole");
-    if (got == 0) throw io_error(std::make_error_code(std::errc::connection_reset), "read", "peer");
-    size += got;
-    require(answer.compare(0, size, question, 0, size) == 0, "an echo is what was sent");
-  }
-  ++so_far.answered;
-}
-
-task<> talk(std::string where, conversation& so_far) {
-  auto stream = co_await with_timeout(patience, tcp_stream::connect(at(where)));
-  co_await ask(stream, "hello", so_far);
-  co_await ask(stream, std::string(70'000, 'x'), so_far);
-  co_await with_timeout(patience, stream.shutdown_write());
-  char buffer[10];
-  require(co_await with_timeout(patience, stream.read(mutable_buffer(buffer))) == 0,
-          "nothing comes that was not asked for");
-  co_await stream.close();
-}
 
 task<> echo_service(std::string where) {
   auto listener = tcp_listener::bind(at(where));
@@ -87,7 +56,7 @@ TEST_F(sim_points, tcp_echo_session) {
     conversation so_far;
     server.run(echo_service, std::string("0.0.0.0:80"));
     run.settle(1ms);
-    run.run(client.run(talk, std::string("10.0.0.1:80"), std::ref(so_far)), server);
+    run.run(client.run(talk, at("10.0.0.1:80"), std::ref(so_far)), server);
     require(!run.succeeded() || so_far.answered == 2, "a session that succeeds has its answers");
   });
 }
@@ -96,8 +65,7 @@ TEST_F(sim_points, udp_exchange) {
   visit("udp exchange", [](sim::trial& run) {
     sim::host& server = run.world().add_host("server", "10.0.0.1");
     sim::host& client = run.world().add_host("client", "10.0.0.2");
-    int answered = 0;
-    int lost = 0;
+    test::datagram_counts so_far;
     server.run([]() -> task<> {
       auto socket = udp_socket::bind(at("0.0.0.0:9"));
       for (;;) {
@@ -110,37 +78,15 @@ TEST_F(sim_points, udp_exchange) {
       }
     });
     run.settle(1ms);
-    auto& session = client.run([&]() -> task<> {
-      auto socket = udp_socket::open(address_family::ipv4);
-      co_await with_timeout(patience, socket.connect(at("10.0.0.1:9")));
-      for (int i = 0; i < 4; ++i) {
-        const std::string text = "question " + std::to_string(i);
-        co_await with_timeout(patience, socket.send(const_buffer(text)));
-        char buffer[100];
-        for (;;) {
-          const auto got =
-              co_await as_result(with_timeout(1s, socket.recv_from(mutable_buffer(buffer))));
-          const std::string_view answer(buffer, got ? got->size() : 0);
-          if (got && answer < text) continue;  // to a question that was given up
-          require(!got || answer == text, "an answer is to its question");
-          ++(got ? answered : lost);
-          break;
-        }
-      }
-    });
+    auto& session = client.run(test::ask_datagrams, at("10.0.0.1:9"), std::ref(so_far));
     run.run(session, server);
-    require(!run.succeeded() || answered + lost == 4, "every question is answered or given up");
-    require(!run.is_undisturbed() || answered == 4, "undisturbed, all are answered");
+    require(!run.succeeded() || so_far.answered + so_far.lost == 4,
+            "every question is answered or given up");
+    require(!run.is_undisturbed() || so_far.answered == 4, "undisturbed, all are answered");
   });
 }
 
-task<> proxy_session(tcp_stream peer) {
-  auto target = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
-  co_await with_nursery([&](nursery& both) -> task<> {
-    both.start([&]() -> task<> { co_await copy(peer, target); });
-    co_await copy(target, peer);
-  });
-}
+task<> proxy_session(tcp_stream peer) { return test::pass_on(std::move(peer), at("10.0.0.1:80")); }
 
 TEST_F(sim_points, proxy) {
   visit("proxy", [](sim::trial& run) {
@@ -154,7 +100,7 @@ TEST_F(sim_points, proxy) {
       co_await serve(listener, proxy_session);
     });
     run.settle(1ms);
-    run.run(client.run(talk, std::string("10.0.0.3:81"), std::ref(so_far)), middle);
+    run.run(client.run(talk, at("10.0.0.3:81"), std::ref(so_far)), middle);
     require(!run.succeeded() || so_far.answered == 2, "a session that succeeds has its answers");
   });
 }
@@ -302,13 +248,7 @@ TEST_F(sim_points, channel_between_loops) {
     run.settle(1ms);
     if (!sender) return;  // memory was too short for a channel
     run.wait_for(receiver);
-    const auto produce = [&sent](remote_sender<int> to) -> task<> {
-      for (int i = 0; i < 8; ++i) {
-        if (!co_await to.send(i)) break;
-        ++sent;
-      }
-    };
-    auto& session = host.run(produce, std::move(*sender));
+    auto& session = host.run(test::send_eight, std::move(*sender), std::ref(sent));
     sender.reset();
     run.run(session);
     for (std::size_t i = 0; i < received.size(); ++i) {

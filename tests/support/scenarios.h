@@ -1,0 +1,107 @@
+// Sessions that are made to fail or to end at every point, on all kernels: ordinary rill code that
+// says at once when a promise is not kept.
+// Read next: tests/sim/every_point_test.cpp, tests/net/cancel_points_test.cpp.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <rill/net/stream.h>
+#include <rill/net/tcp.h>
+#include <rill/net/udp.h>
+#include <rill/runtime/error.h>
+#include <rill/runtime/nursery.h>
+#include <rill/runtime/remote_channel.h>
+#include <rill/runtime/sim/seeds.h>
+#include <rill/runtime/timeout.h>
+
+namespace rill::test {
+
+using sim::require;
+
+/// How long a session waits for its peer: longer than anything takes, shorter than for ever.
+inline constexpr std::chrono::seconds patience{30};
+
+/// What a client asks and how much of it was answered.
+struct conversation {
+  std::size_t asked = 0;
+  std::size_t answered = 0;
+};
+
+template <byte_stream Stream>
+task<> ask(Stream& stream, std::string question, conversation& so_far) {
+  ++so_far.asked;
+  co_await with_timeout(patience, stream.write_all(const_buffer(question)));
+  std::string answer(question.size(), ' ');
+  std::size_t size = 0;
+  while (size < answer.size()) {
+    const mutable_buffer rest(std::span<char>(answer).subspan(size));
+    const std::size_t got = co_await with_timeout(patience, stream.read(rest));
+    require(got != 0 || so_far.asked != so_far.answered, "an echo is whole");
+    if (got == 0) throw io_error(std::make_error_code(std::errc::connection_reset), "read", "peer");
+    size += got;
+    require(answer.compare(0, size, question, 0, size) == 0, "an echo is what was sent");
+  }
+  ++so_far.answered;
+}
+
+/// A small question and one that fills the connection, to an echo service.
+inline task<> talk(endpoint where, conversation& so_far) {
+  auto stream = co_await with_timeout(patience, tcp_stream::connect(where));
+  co_await ask(stream, "hello", so_far);
+  co_await ask(stream, std::string(70'000, 'x'), so_far);
+  co_await with_timeout(patience, stream.shutdown_write());
+  char buffer[10];
+  require(co_await with_timeout(patience, stream.read(mutable_buffer(buffer))) == 0,
+          "nothing comes that was not asked for");
+  co_await stream.close();
+}
+
+struct datagram_counts {
+  int answered = 0;
+  int lost = 0;
+};
+
+/// Four questions to a UDP echo service.
+inline task<> ask_datagrams(endpoint where, datagram_counts& so_far) {
+  auto socket =
+      udp_socket::open(where.ip()->address().is_v4() ? address_family::ipv4 : address_family::ipv6);
+  co_await with_timeout(patience, socket.connect(where));
+  for (int i = 0; i < 4; ++i) {
+    const std::string text = "question " + std::to_string(i);
+    co_await with_timeout(patience, socket.send(const_buffer(text)));
+    char buffer[100];
+    for (;;) {
+      const auto got = co_await as_result(
+          with_timeout(std::chrono::seconds(1), socket.recv_from(mutable_buffer(buffer))));
+      const std::string_view answer(buffer, got ? got->size() : 0);
+      if (got && answer < text) continue;  // to a question that was given up
+      require(!got || answer == text, "an answer is to its question");
+      ++(got ? so_far.answered : so_far.lost);
+      break;
+    }
+  }
+}
+
+/// Passes bytes on, both ways, until both have ended.
+inline task<> pass_on(tcp_stream peer, endpoint to) {
+  auto target = co_await with_timeout(patience, tcp_stream::connect(to));
+  co_await with_nursery([&](nursery& both) -> task<> {
+    both.start([&]() -> task<> { co_await copy(peer, target); });
+    co_await copy(target, peer);
+  });
+}
+
+/// Sends 0, 1, 2 ... 7.
+inline task<> send_eight(remote_sender<int> to, int& sent) {
+  for (int i = 0; i < 8; ++i) {
+    if (!co_await to.send(i)) break;
+    ++sent;
+  }
+}
+
+}  // namespace rill::test
