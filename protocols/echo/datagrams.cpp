@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <initializer_list>
 #include <system_error>
 
@@ -11,12 +12,9 @@
 namespace rill::echo {
 namespace {
 
-bool is_answerable(const datagram& received, const endpoint& local) {
-  const auto peer = received.peer().ip();
-  const auto own = local.ip();
-  if (!peer || peer->port() == 0 || received.is_truncated()) return false;
-  if (!own || peer->port() != own->port()) return true;
-  return !own->address().is_any() && peer->address() != own->address();
+bool is_answerable(const datagram& received, std::uint16_t own_port) {
+  const endpoint& peer = received.peer();
+  return peer.is_ip() && peer.port() != 0 && peer.port() != own_port && !received.is_truncated();
 }
 
 bool is_one_of(const error& cause, std::initializer_list<std::errc> known) {
@@ -44,6 +42,10 @@ bool concerns_one_answer(const error& cause) {
 
 task<> serve_datagrams(udp_socket socket, std::string prefix) {
   const endpoint local = socket.local();
+  // On a wildcard an answer is to leave from the address that was asked: a peer that is connected
+  // takes it from no other, and route alone would choose another on a host with several.
+  const bool is_wildcard = local.is_ip() && local.ip()->address().is_any();
+  if (is_wildcard) socket.set_packet_info(true);
   std::string answer;
   for (;;) {
     const auto received = co_await as_result(socket.receive());
@@ -56,13 +58,14 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
       }
       continue;
     }
-    if (!is_answerable(*received, local)) continue;
+    const address from = received->local();
+    if (!is_answerable(*received, local.port())) continue;
     const_buffer bytes(received->bytes());
     if (!prefix.empty()) {
       answer.assign(prefix).append(received->text());
       bytes = const_buffer(answer);
     }
-    const auto sent = co_await as_result(socket.send_to(bytes, received->peer()));
+    const auto sent = co_await as_result(socket.send_to(bytes, received->peer(), from));
     if (sent) continue;
     const error cause = sent.error();
     if (!is_shortage(cause) && !concerns_a_peer(cause) && !concerns_one_answer(cause)) {

@@ -11,9 +11,11 @@ namespace rill::echo {
 
 /// Answers each datagram with one of the same bytes, `prefix` put before them, until cancelled.
 ///
-/// Not answered: what came cut short, what claims to come from port 0, and what claims to come from
-///   this socket itself: forged, it would be answered for ever. At most one answer a datagram, and
-///   without a prefix never larger than it, so the server is no amplifier.
+/// Not answered: what came cut short, and what claims to come from port 0 or from the port number
+///   of this socket, on whatever address: one forged datagram would make the server answer itself,
+///   or another server like it, for ever. At most one answer a datagram, and without a prefix never
+///   larger than it, so the server is no amplifier. On a wildcard address the answer leaves from
+///   the address that was asked.
 /// Errors: those that one peer causes (unreachable, too large with the prefix) are passed over;
 ///   those of the socket itself are thrown.
 /// Cost: one receive and one send a datagram, no copy without a prefix, no allocation.

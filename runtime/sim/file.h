@@ -52,6 +52,8 @@ struct request final : rill::detail::timer_node {
   unsigned control_size = 0;
   bool has_destination = false;
   endpoint destination;
+  bool has_source = false;
+  address source;    ///< of IP_PKTINFO: what a datagram is to leave from
   std::string text;  ///< a path; the destination of a Unix datagram
 
   request_list* waits_in = nullptr;

@@ -293,6 +293,7 @@ void sim_kernel::free_request(request& gone) noexcept {
   gone.name_size = 0;
   gone.control_size = 0;
   gone.has_destination = false;
+  gone.has_source = false;
   unused_.push_back(&gone);
 }
 

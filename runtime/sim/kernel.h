@@ -133,6 +133,7 @@ class sim_kernel final : public rill::kernel {
   void cancel(request& asking, const io_uring_sqe& sqe) noexcept;
   void withdraw(request& target) noexcept;
   void send_message(request& asking, const io_uring_sqe& sqe) noexcept;
+  int copy_source(detail::request& started, msghdr& header) noexcept;
   int copy_header(request& started) noexcept;
   int copy_destination(request& started, const void* name, unsigned size) noexcept;
 

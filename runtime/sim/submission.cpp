@@ -1,9 +1,11 @@
 // From SQE to request: one switch over the opcodes, with what each needs from the SQE copied while
 // it is valid. What is not here is refused with EINVAL and a line on stderr. See kernel.h.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <string>
 
@@ -327,6 +329,26 @@ int sim_kernel::copy_destination(request& started, const void* name, unsigned si
   return decode(name, size, family, started.destination);
 }
 
+/// The own address that control messages name for a datagram to leave from.
+int sim_kernel::copy_source(request& started, msghdr& header) noexcept {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+    const bool v6 = each->cmsg_level == IPPROTO_IPV6 && each->cmsg_type == IPV6_PKTINFO;
+    if (!v6 && (each->cmsg_level != IPPROTO_IP || each->cmsg_type != IP_PKTINFO)) {
+      return refuse("control message " + std::to_string(each->cmsg_type) + " of level " +
+                    std::to_string(each->cmsg_level));
+    }
+    started.source = detail::address::any(v6);
+    if (v6) {
+      std::memcpy(started.source.bytes.data(), CMSG_DATA(each), sizeof(in6_addr));  // ipi6_addr
+    } else {
+      std::memcpy(started.source.bytes.data(), CMSG_DATA(each) + offsetof(in_pktinfo, ipi_spec_dst),
+                  sizeof(in_addr));
+    }
+    started.has_source = !started.source.is_any();
+  }
+  return 0;
+}
+
 int sim_kernel::copy_header(request& started) noexcept {
   auto* const header = static_cast<msghdr*>(started.memory);
   if (header == nullptr) return -EFAULT;
@@ -342,6 +364,7 @@ int sim_kernel::copy_header(request& started) noexcept {
     started.size = 0;  // the whole buffer
   }
   if (sends) {
+    if (const int status = copy_source(started, *header); status < 0) return status;
     if (header->msg_name != nullptr && header->msg_namelen != 0) {
       return copy_destination(started, header->msg_name, header->msg_namelen);
     }

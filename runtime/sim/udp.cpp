@@ -40,6 +40,19 @@ udp_socket::udp_socket(node& on, int socket_family)
 
 int udp_socket::listen(int) { return -EOPNOTSUPP; }
 
+int udp_socket::set_option(int level, int option, const void* value, unsigned size) {
+  const bool v6 = family_ == AF_INET6;
+  if (level != (v6 ? IPPROTO_IPV6 : IPPROTO_IP) || option != (v6 ? IPV6_RECVPKTINFO : IP_PKTINFO)) {
+    return internet_socket::set_option(level, option, value, size);
+  }
+  int number = 0;
+  if (value == nullptr) return -EFAULT;
+  if (size < sizeof(number)) return -EINVAL;
+  std::memcpy(&number, value, sizeof(number));
+  tells_address_ = number != 0;
+  return 0;
+}
+
 int udp_socket::shutdown(int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   if (!connected_) return -ENOTCONN;
@@ -73,7 +86,7 @@ void udp_socket::receive(packet& arrived) {
   const std::size_t cost = arrived.payload.size() + datagram_overhead;
   if (read_stopped_ || queued_size_ + cost > receive_size_ * 2) return;  // dropped, as in life
   queued_size_ += cost;
-  queue_.push_back({arrived.source, std::move(arrived.payload)});
+  queue_.push_back({arrived.source, arrived.destination.ip, std::move(arrived.payload)});
   changed(true, false);
 }
 
@@ -110,9 +123,20 @@ int udp_socket::connect(const request& tried) {
   return 0;
 }
 
+/// False when the host has no way there, or not the address that was asked for.
+bool udp_socket::source_of(const request& tried, const endpoint& to,
+                           endpoint& from) const noexcept {
+  from = connected_ ? shown_ : claim_.local;
+  if (tried.has_source) {
+    from.ip = tried.source;
+    return node_->owns(from.ip) && from.ip.v6 == to.ip.v6;
+  }
+  if (from.ip.is_any() && !node_->source_for(to.ip, from.ip)) return false;
+  return from.ip.v6 == to.ip.v6;
+}
+
 int udp_socket::send(request& tried) {
   if ((tried.flags & ~send_flags) != 0) return refuse("send flags " + std::to_string(tried.flags));
-  if (tried.control_size != 0) return refuse("control messages");
   if (!tried.has_destination && !connected_) return -EDESTADDRREQ;
   endpoint to = tried.has_destination ? tried.destination : peer_;
   if (!to.ip.v6 && family_ == AF_INET6 && v6_only_) return -ENETUNREACH;
@@ -127,9 +151,8 @@ int udp_socket::send(request& tried) {
   }
   if (write_stopped_) return -EPIPE;
   if (error_ != 0) return -std::exchange(error_, 0);
-  endpoint from = connected_ ? shown_ : claim_.local;
-  if (from.ip.is_any() && !node_->source_for(to.ip, from.ip)) return -ENETUNREACH;
-  if (from.ip.v6 != to.ip.v6) return -ENETUNREACH;
+  endpoint from;
+  if (!source_of(tried, to, from)) return tried.has_source ? -EINVAL : -ENETUNREACH;
   int status = 0;
   if (!bind_if_needed(status)) return status == -EADDRINUSE ? -EAGAIN : status;
   from.port = claim_.local.port;
@@ -173,6 +196,39 @@ progress udp_socket::receive(request& tried) {
   return progress::finished;
 }
 
+/// The own address that a datagram came to, as a control message. Gives the message's size.
+unsigned udp_socket::put_control(const datagram& taken, void* into, unsigned room,
+                                 int& flags) const noexcept {
+  if (!tells_address_) return 0;
+  const auto put = [&](int level, int type, const auto& content) -> unsigned {
+    if (room < CMSG_SPACE(sizeof(content))) {
+      flags |= MSG_CTRUNC;
+      return 0;
+    }
+    auto* const message = static_cast<cmsghdr*>(into);
+    message->cmsg_level = level;
+    message->cmsg_type = type;
+    message->cmsg_len = CMSG_LEN(sizeof(content));
+    std::memcpy(CMSG_DATA(message), &content, sizeof(content));
+    return CMSG_SPACE(sizeof(content));
+  };
+  const unsigned interface = taken.to.is_loopback() ? 1 : 2;
+  if (family_ == AF_INET6) {
+    in6_pktinfo told{};
+    sockaddr_in6 name{};
+    unsigned length = sizeof(name);
+    encode({taken.to, 0}, AF_INET6, &name, length);  // an IPv4 address as a mapped one
+    told.ipi6_addr = name.sin6_addr;
+    told.ipi6_ifindex = interface;
+    return put(IPPROTO_IPV6, IPV6_PKTINFO, told);
+  }
+  in_pktinfo told{};
+  told.ipi_ifindex = static_cast<int>(interface);
+  std::memcpy(&told.ipi_addr, taken.to.bytes.data(), sizeof(told.ipi_addr));
+  told.ipi_spec_dst = told.ipi_addr;
+  return put(IPPROTO_IP, IP_PKTINFO, told);
+}
+
 void udp_socket::receive_one(request& tried) {
   const datagram& taken = queue_.front();
   const std::size_t room = total_size(tried.pieces);
@@ -185,8 +241,10 @@ void udp_socket::receive_one(request& tried) {
       encode(taken.from, family_, tried.header->msg_name, length);
       tried.header->msg_namelen = length;
     }
-    tried.header->msg_controllen = 0;
-    tried.header->msg_flags = cut ? MSG_TRUNC : 0;
+    int flags = cut ? MSG_TRUNC : 0;
+    tried.header->msg_controllen =
+        put_control(taken, tried.header->msg_control, tried.control_size, flags);
+    tried.header->msg_flags = flags;
   }
   const bool whole = (tried.flags & MSG_TRUNC) != 0;
   const int result = static_cast<int>(whole ? taken.bytes.size() : copied);
@@ -207,7 +265,10 @@ int udp_socket::fill_message(const request& tried, const datagram& taken, std::b
   head.namelen = tried.name_size == 0 ? 0 : length;
   head.payloadlen =
       static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
-  head.flags = cut ? MSG_TRUNC : 0;
+  int flags = cut ? MSG_TRUNC : 0;
+  head.controllen =
+      put_control(taken, into + sizeof(head) + tried.name_size, tried.control_size, flags);
+  head.flags = static_cast<__u32>(flags);
   std::memcpy(into, &head, sizeof(head));
   if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
   return static_cast<int>(before + copied);

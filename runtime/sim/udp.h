@@ -15,6 +15,7 @@ class udp_socket final : public internet_socket {
   ~udp_socket() override { give_up_port(); }
 
   int listen(int) override;
+  int set_option(int level, int option, const void* value, unsigned size) override;
   int shutdown(int how) override;
   unsigned poll_state() noexcept override;
 
@@ -35,12 +36,15 @@ class udp_socket final : public internet_socket {
  private:
   struct datagram {
     endpoint from;
+    address to;
     std::vector<std::byte> bytes;
   };
 
   int connect(const request& tried);
   int send(request& tried);
   bool bind_if_needed(int& status);
+  bool source_of(const request& tried, const endpoint& to, endpoint& from) const noexcept;
+  unsigned put_control(const datagram& taken, void* into, unsigned room, int& flags) const noexcept;
   progress receive(request& tried);
   progress receive_multishot(request& tried);
   void receive_one(request& tried);
@@ -52,6 +56,7 @@ class udp_socket final : public internet_socket {
   endpoint peer_;
   endpoint shown_;  ///< what getsockname tells once connect() has chosen the address
   bool connected_ = false;
+  bool tells_address_ = false;  ///< IP_PKTINFO
   bool read_stopped_ = false;
   bool write_stopped_ = false;
   int error_ = 0;

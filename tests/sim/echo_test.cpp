@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "sim/echo.h"
+#include <rill/protocols/echo/datagrams.h>
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -105,6 +106,36 @@ TEST(sim_echo, udp_returns_what_was_sent) {
   auto& client = world.add_host("client", "10.0.0.2");
   world.run(client.run(udp_client, std::string("10.0.0.1:9999"), 100, std::ref(answered)));
   EXPECT_EQ(answered, 100);
+}
+
+TEST(sim_echo, a_wildcard_service_answers_from_the_address_that_was_asked) {
+  sim::world world(5);
+  sim::host& server = world.add_host("server", {"10.0.0.1", "10.0.0.3", "fd00::1", "fd00::3"});
+  sim::host& client = world.add_host("client", {"10.0.0.2", "fd00::2"});
+  for (const char* const where : {"0.0.0.0:7", "[::]:7"}) {
+    server.run([where]() -> task<> {
+      co_await echo::serve_datagrams(udp_socket::bind(at(where)), std::string());
+    });
+  }
+  int answered = 0;
+  client.run([&]() -> task<> {
+    for (const char* const each : {"10.0.0.1:7", "10.0.0.3:7", "[fd00::1]:7", "[fd00::3]:7"}) {
+      const endpoint asked = at(each);
+      auto socket = udp_socket::open(asked.ip()->address().is_v4() ? address_family::ipv4
+                                                                   : address_family::ipv6);
+      co_await socket.connect(asked);  // takes answers from nowhere else
+      co_await socket.send("hi");
+      const datagram answer = co_await with_timeout(std::chrono::seconds(5), socket.receive());
+      EXPECT_EQ(answer.text(), "hi");
+      ++answered;
+    }
+    auto elsewhere = udp_socket::bind(at("10.0.0.2:9"));
+    const auto sent = co_await as_result(
+        elsewhere.send_to("from nowhere", at("10.0.0.1:7"), *address::parse("10.0.0.77")));
+    EXPECT_TRUE(!sent && sent.error() == std::errc::invalid_argument);
+  });
+  world.run_for(std::chrono::minutes(1));
+  EXPECT_EQ(answered, 4);
 }
 
 TEST(sim_echo, datagrams_are_lost_doubled_and_reordered_as_often_as_the_options_say) {
