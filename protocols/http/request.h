@@ -1,0 +1,73 @@
+// What a handler is given: the head of a request, who sent it, and its body.
+//   const std::string text = co_await asked.read_body();
+// Read next: response.h.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rill/net/endpoint.h>
+#include <rill/protocols/http/head.h>
+#include <rill/runtime/task.h>
+
+namespace rill::http {
+
+namespace detail {
+/// The body of the request that a session is at.
+class body_source {
+ public:
+  virtual task<std::string_view> read() = 0;
+  virtual bool is_complete() const noexcept = 0;
+
+ protected:
+  ~body_source() = default;
+};
+}  // namespace detail
+
+/// Lives as long as the handler's task; so do its views.
+class request {
+ public:
+  request(const request_head& head, const endpoint& peer, detail::body_source& body) noexcept
+      : head_(&head), peer_(&peer), body_(&body) {}
+  request(const request&) = delete;
+  request& operator=(const request&) = delete;
+
+  const request_head& head() const noexcept { return *head_; }
+  std::string_view method() const noexcept { return head_->method(); }
+  /// Path and query as they were sent, encoded: http::resolve_path and http::parse_form read them.
+  std::string_view path() const noexcept { return head_->path(); }
+  std::string_view query() const noexcept { return head_->query(); }
+  /// The first field of this name, compared without case.
+  std::optional<std::string_view> find(std::string_view name) const noexcept {
+    return head_->find(name);
+  }
+  /// Who sent it; unnamed when the connection is no socket.
+  const endpoint& peer() const noexcept { return *peer_; }
+
+  /// What stands in the path in place of "{name}", decoded; empty without it (router.h).
+  std::string_view parameter(std::string_view name) const noexcept;
+
+  /// The next piece of the body; empty at its end. Valid until the next call. If the client waits
+  /// for it, "100 Continue" is sent first.
+  /// Errors: io_error of the connection; with a code of category "http" when the body is malformed,
+  ///   too large or ends too early. The session then answers for the handler that lets it pass.
+  [[nodiscard]] task<std::string_view> read_some() { return body_->read(); }
+  /// All of the body, or what is left of it.
+  [[nodiscard]] task<std::string> read_body();
+
+  // For routers.
+  using parameters = std::vector<std::pair<std::string_view, std::string>>;
+  void set_parameters(parameters found) noexcept { parameters_ = std::move(found); }
+
+ private:
+  const request_head* head_;
+  const endpoint* peer_;
+  detail::body_source* body_;
+  parameters parameters_;
+};
+
+}  // namespace rill::http

@@ -1,0 +1,107 @@
+// Fields and bodies of responses. See response.h.
+#include <rill/protocols/http/response.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <rill/protocols/http/head.h>
+#include <rill/protocols/http/scan.h>
+
+namespace rill::http {
+namespace {
+
+constexpr std::string_view line_end = "\r\n";
+
+/// The first line of `lines` and what follows it.
+std::string_view take_line(std::string_view& lines) noexcept {
+  const std::string_view line = lines.substr(0, lines.find(line_end));
+  lines.remove_prefix(std::min(line.size() + line_end.size(), lines.size()));
+  return line;
+}
+
+bool has_name(std::string_view line, std::string_view name) noexcept {
+  return line.size() > name.size() && line[name.size()] == ':' &&
+         equals_without_case(line.substr(0, name.size()), name);
+}
+
+void check(std::string_view name, std::string_view value) {
+  const char* const name_end = name.data() + name.size();
+  if (name.empty() || detail::find_not_token(name.data(), name_end) != name_end) {
+    throw std::invalid_argument("the name of an HTTP field is not a token");
+  }
+  const char* const value_end = value.data() + value.size();
+  if (detail::find_control(value.data(), value_end) != value_end) {
+    throw std::invalid_argument("the HTTP field " + std::string(name) +
+                                " must not have a control character in its value");
+  }
+  for (const std::string_view each :
+       {"Content-Length", "Transfer-Encoding", "Connection", "Date", "Keep-Alive"}) {
+    if (equals_without_case(name, each)) {
+      throw std::logic_error("the HTTP field " + std::string(name) + " belongs to the session");
+    }
+  }
+}
+
+}  // namespace
+
+response response::fixed(std::string_view body, std::string_view type) {
+  response made;
+  made.append("Content-Type", type);
+  made.fixed_ = body;
+  made.is_fixed_ = true;
+  return made;
+}
+
+response response::redirect(std::string_view location, int status) {
+  response made(status);
+  made.set("Location", location);
+  return made;
+}
+
+response response::stream(producer body, std::string_view type) {
+  response made;
+  made.append("Content-Type", type);
+  made.producer_ = std::move(body);
+  return made;
+}
+
+void response::set_body(std::string body, std::string_view type) {
+  set("Content-Type", type);
+  body_ = std::move(body);
+  is_fixed_ = false;
+  producer_ = nullptr;
+}
+
+response& response::set(std::string_view name, std::string_view value) & {
+  check(name, value);
+  if (!find(name).empty() || fields_.find(name) != fields_.npos) {
+    std::string kept;
+    for (std::string_view rest = fields_; !rest.empty();) {
+      const std::string_view line = take_line(rest);
+      if (!has_name(line, name)) kept.append(line).append(line_end);
+    }
+    fields_ = std::move(kept);
+  }
+  append(name, value);
+  return *this;
+}
+
+response& response::add(std::string_view name, std::string_view value) & {
+  check(name, value);
+  append(name, value);
+  return *this;
+}
+
+void response::append(std::string_view name, std::string_view value) {
+  fields_.append(name).append(": ").append(value).append(line_end);
+}
+
+std::string_view response::find(std::string_view name) const noexcept {
+  for (std::string_view rest = fields_; !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    if (has_name(line, name)) return line.substr(name.size() + 2);
+  }
+  return {};
+}
+
+}  // namespace rill::http
