@@ -59,7 +59,7 @@ report() {
     return
   fi
   printf '  FOUND SOMETHING\n'
-  grep -a -m 1 -A 12 -E '^not kept|ERROR|runtime error|assertion' "$log" || tail -n 20 "$log"
+  grep -a -m 1 -A 12 -E '^not kept|^terminate called|ERROR|runtime error|assertion' "$log" || tail -n 20 "$log"
   local finding
   for finding in "$work/$target"/{crash,leak,timeout,oom}-*; do
     [[ -e $finding ]] || continue
