@@ -72,15 +72,15 @@ std::optional<wire_name> model_name(octets message, std::size_t at) {
   return name;
 }
 
-/// As c-ares escapes: a backslash before what means something in zone files, three digits for what
-/// cannot be printed, and a space as it is.
+/// As zone files have it: a backslash before what means something there, three digits for what
+/// cannot be printed.
 std::string text_of(const std::vector<std::string>& labels) {
   std::string text;
   for (const std::string& label : labels) {
     if (!text.empty()) text += '.';
     for (const char c : label) {
       const auto value = static_cast<unsigned char>(c);
-      if (value < ' ' || value > '~') {
+      if (value <= ' ' || value > '~') {
         std::array<char, 5> digits{};
         std::snprintf(digits.data(), digits.size(), "\\%03u", value);
         text += digits.data();
@@ -248,6 +248,10 @@ void compare_name(octets message, std::size_t at, const wire_name& expected) {
   }
   // A length of 65 to 90 would be a capital, but there is none above 63.
   check(rill::dns::to_lower_ascii(theirs) == ours, "glibc reads the same name");
+  std::array<char, NS_MAXDNAME> text{};
+  check(::ns_name_ntop(wire.data(), text.data(), text.size()) >= 0, "glibc writes the name");
+  const std::string written = rill::dns::to_lower_ascii(text.data());
+  check((written == "." ? "" : written) == text_of(expected.labels), "and writes the same");
 }
 
 /// A message that the model accepts: glibc must, and must see the same records. It takes no bytes
