@@ -629,6 +629,8 @@ void socket_state::abandon() noexcept {
   if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {
     read.wake(-ECANCELED);
   }
+  // A datagram that is to be sent again is not in the kernel either.
+  if (write.has_waiter() && !write.in_flight()) write.wake(-ECANCELED);
   read.request_cancel();
   write.request_cancel();
   close_if_settled();
