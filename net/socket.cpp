@@ -106,7 +106,7 @@ void prepare_send_some(operation& slot, io_uring_sqe& sqe) noexcept {
 /// After a part was sent: true when `slot` goes on in the kernel.
 bool send_more(operation& slot, int result) noexcept {
   if (result <= 0) {
-    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : result);
+    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : slot.unless_interrupted(result));
     return false;
   }
   slot.offset += static_cast<unsigned>(result);
@@ -182,7 +182,7 @@ void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop()
 void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
 
 void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(result);
+  slot.wake(slot.unless_interrupted(result));
   if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 

@@ -153,7 +153,8 @@ inline socket_state& socket_of(const operation& slot) noexcept {
 }
 void describe_socket(const operation& slot, std::string& text);
 void socket_settled(operation& slot) noexcept;
-/// The end of a single-shot operation: the waiter gets whatever the kernel said.
+/// The end of a single-shot operation: the waiter gets whatever the kernel said, see
+/// operation::unless_interrupted.
 void completed_once(operation& slot, int result, unsigned flags) noexcept;
 
 /// Owns a socket_state. Movable; the state stays where it is.

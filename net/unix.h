@@ -26,8 +26,8 @@ class unix_stream : public stream_socket {
  public:
   unix_stream() noexcept {}
 
-  /// Connects to a path or an abstract name. Errors: ENOENT, ECONNREFUSED, EACCES, and EAGAIN when
-  /// the listener's backlog is full: "connect unix:/run/x: No such file or directory".
+  /// Connects to a path or an abstract name; waits while the listener's backlog is full. Errors:
+  /// ENOENT, ECONNREFUSED, EACCES: "connect unix:/run/x: No such file or directory".
   static task<unix_stream> connect(endpoint to);
   /// Two streams connected with each other, for tests and for parent and child. REQUIRES: a task.
   static std::pair<unix_stream, unix_stream> pair();

@@ -360,5 +360,33 @@ TEST(unix_datagram, waits_for_a_full_receiver_without_keeping_the_processor_busy
   });
 }
 
+TEST(unix_stream, gives_up_connecting_to_a_listener_whose_backlog_is_full) {
+  run_loop([]() -> task<> {
+    listen_options options;
+    options.backlog = 1;
+    unix_listener listener = unix_listener::bind(abstract_name("full"), options);
+    const endpoint to = listener.local();
+    std::vector<unix_stream> clients;
+    std::string said;
+    while (said.empty()) {
+      try {
+        clients.push_back(co_await with_timeout(50ms, unix_stream::connect(to)));
+      } catch (const io_error& failure) {
+        said = failure.what();
+      }
+    }
+    EXPECT_EQ(said, "task: Connection timed out");
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { clients.push_back(co_await unix_stream::connect(to)); });
+      co_await sleep_for(20ms);  // it waits
+      const std::size_t count = clients.size();
+      std::vector<unix_stream> servers;
+      while (servers.size() != count + 1) {
+        servers.push_back(co_await with_timeout(5s, listener.accept()));
+      }
+    });
+  });
+}
+
 }  // namespace
 }  // namespace rill
