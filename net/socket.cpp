@@ -167,11 +167,13 @@ void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
 }
 
 // --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
+// IOSQE_ASYNC where close(2) waits for the peer: then a worker thread does, and not the loop.
 void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
   if (slot.descriptor < 0) {  // released
     ::io_uring_prep_nop(&sqe);
   } else {
     ::io_uring_prep_close(&sqe, slot.descriptor);
+    if (socket_of(slot).lingers) sqe.flags |= IOSQE_ASYNC;
   }
 }
 
@@ -667,7 +669,8 @@ void socket_state::settled() noexcept {
 
 void socket_state::close_if_settled() noexcept {
   if (closing || !read.is_settled() || !write.is_settled()) return;
-  if (std::exchange(finish_before_close, false)) {
+  if (finish_before_close) {
+    finish_before_close = false;
     write.argument = SHUT_WR;
     write.submit(shutdown_type);
     return;

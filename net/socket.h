@@ -113,7 +113,8 @@ class socket_state {
   bool closing = false;
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
-  bool finish_before_close = false;
+  bool finish_before_close : 1 = false;
+  bool lingers : 1 = false;      ///< SO_LINGER with a time: the close may take as long
   bool ended = false;            ///< the peer has finished sending
   bool large_messages = false;   ///< which group of buffers to receive into
   bool measured = false;         ///< the first receive has shown which
@@ -370,6 +371,8 @@ inline int checked(int status, const char* operation, const std::string& subject
 int open_socket(loop& on, const endpoint& of, int type);
 /// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
 void make_blocking(loop& on, int descriptor) noexcept;
+/// True if closing waits for the peer: SO_LINGER with a time.
+bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".
 std::string name_of_socket(loop& on, int descriptor);
 /// Failures name the socket as above.

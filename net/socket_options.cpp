@@ -27,6 +27,13 @@ void make_blocking(loop& on, int descriptor) noexcept {
   if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
 }
 
+bool has_linger(loop& on, int descriptor) noexcept {
+  ::linger value{};
+  unsigned size = sizeof(value);
+  const int status = on.kernel().get_option(descriptor, SOL_SOCKET, SO_LINGER, &value, size);
+  return status >= 0 && value.l_onoff != 0 && value.l_linger != 0;
+}
+
 void set_option(loop& on, int descriptor, int level, int option, int value, const char* operation) {
   const int status = on.kernel().set_option(descriptor, level, option, &value, sizeof(value));
   if (status < 0) throw_call_error(status, operation, name_of_socket(on, descriptor));
@@ -113,6 +120,9 @@ namespace rill {
 void socket_base::write_option(int level, int name, const_buffer value, const char* text) {
   const int status = owner_loop().kernel().set_option(descriptor(), level, name, value.data(),
                                                       static_cast<unsigned>(value.size()));
+  if (level == SOL_SOCKET && name == SO_LINGER) {
+    socket_->lingers = detail::has_linger(owner_loop(), descriptor());
+  }
   if (status >= 0) return;
   const std::string subject = socket_->subject();
   if (text == nullptr) detail::throw_option_error(status, "set", level, name, subject);

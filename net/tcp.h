@@ -103,7 +103,8 @@ class stream_socket : public socket_base {
   std::size_t unread_size() const noexcept { return socket_->unread_size(); }
 
   /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).
-  /// More: a close waits so long for the peer's acknowledgements, on a thread of the kernel's.
+  /// More: a close waits so long for the peer's acknowledgements: on a worker thread of the ring,
+  /// or on epoll in one of the 16 threads that blocking calls share. The loop goes on meanwhile.
   void set_linger(std::optional<std::chrono::seconds> time);
   std::optional<std::chrono::seconds> linger() const;
 
