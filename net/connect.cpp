@@ -89,7 +89,7 @@ std::optional<endpoint> race::next_endpoint() const {
 loop_clock::time_point race::next_start() {
   if (!begun_.empty()) {
     if (last_failed_) return last_start_;
-    return last_start_ + options_.attempt_delay;
+    return loop_clock::after(last_start_, options_.attempt_delay);
   }
   // Section 3: IPv6 starts at once, IPv4 gives it a moment to arrive.
   const loop_clock::time_point now = loop_clock::now();

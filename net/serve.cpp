@@ -82,7 +82,7 @@ task<void> server_base::all_ended() {
 
 task<void> server_base::finish_connections(bool tell) {
   loop& on = owner_->owner_loop();
-  const loop_clock::time_point deadline = loop_clock::now() + limits_.drain_timeout;
+  const auto deadline = loop_clock::after(loop_clock::now(), limits_.drain_timeout);
   if (tell) co_await end_reading();
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.

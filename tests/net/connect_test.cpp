@@ -16,7 +16,9 @@
 
 #include "net/name_server.h"
 #include "support.h"
+#include "support/descriptors.h"
 #include "support/known_hosts.h"
+#include <rill/net/udp.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/timeout.h>
 
@@ -394,6 +396,20 @@ TEST(connect, says_when_the_local_address_is_not_ours) {
     const std::string port = std::to_string(listener.local().port());
     const std::string said = co_await outcome("127.0.0.1", port, options);
     EXPECT_EQ(said, "connect 127.0.0.1:" + port + ": Cannot assign requested address");
+  });
+}
+
+TEST(connect, tries_one_address_only_if_the_delay_has_no_end) {
+  const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
+  const hanging first(loopback(2));
+  const std::string port = std::to_string(first.port());
+  run_loop([&]() -> task<> {
+    const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), first.port()));
+    connect_options options = asking(hosts);
+    options.attempt_delay = std::chrono::nanoseconds::max();
+    options.timeout = 50ms;
+    const std::string said = co_await outcome("two.example", port, options);
+    EXPECT_EQ(said, "connect 127.0.0.2:" + port + ": Connection timed out");
   });
 }
 

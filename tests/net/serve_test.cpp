@@ -2,6 +2,7 @@
 #include <rill/net/serve.h>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,6 +23,7 @@
 #include "support/descriptors.h"
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
@@ -456,6 +460,25 @@ TEST(serve, ends_with_0_and_breaks_no_answer_on_sigterm_with_a_thousand_busy_ses
   EXPECT_LT(std::chrono::steady_clock::now() - told, serve_limits().drain_timeout + 5s);
   EXPECT_EQ(clients.ready_count, busy_clients::count);
   EXPECT_EQ(clients.broken_count, 0);
+}
+
+TEST(serve, drains_without_an_end_if_its_drain_time_has_none) {
+  const auto slow = [](tcp_stream peer, drain_signal& drain) -> task<> {
+    co_await peer.write_all("x");
+    co_await drain.wait();
+    co_await sleep_for(30ms);
+  };
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = std::chrono::nanoseconds::max();
+  with_server(slow, limits, [&](endpoint local, nursery&) -> task<> {
+    tcp_stream client = co_await tcp_stream::connect(local);
+    char byte = 0;
+    co_await client.read(std::span(&byte, 1));
+  });
+  EXPECT_EQ(counts.accepted_count, 1U);
+  EXPECT_EQ(counts.cut_count, 0U);
 }
 
 }  // namespace
