@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -357,6 +358,9 @@ class socket_close_awaiter {
   socket_state* state_ = nullptr;  // being closed; gone when this awaiter resumes
   pooled_operation slot_;
 };
+
+/// Descriptors, memory or buffers are short: that is about this machine, not about a peer.
+bool is_shortage(const std::error_code& code) noexcept;
 
 /// A failed control call as an exception.
 [[noreturn]] void throw_call_error(int negative_errno, const char* operation,

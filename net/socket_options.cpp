@@ -10,6 +10,12 @@
 
 namespace rill::detail {
 
+bool is_shortage(const std::error_code& code) noexcept {
+  return code == std::errc::too_many_files_open ||
+         code == std::errc::too_many_files_open_in_system || code == std::errc::no_buffer_space ||
+         code == std::errc::not_enough_memory;
+}
+
 void throw_call_error(int negative_errno, const char* operation, const std::string& subject) {
   throw io_error(error::from_errno(-negative_errno, operation), subject);
 }
