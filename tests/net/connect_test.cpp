@@ -413,5 +413,30 @@ TEST(connect, tries_one_address_only_if_the_delay_has_no_end) {
   });
 }
 
+TEST(connect, asks_the_second_name_server_within_its_own_time) {
+  run_loop([&]() -> task<> {
+    const udp_socket dead = udp_socket::bind(endpoint(address::loopback_v4(), 0));
+    name_server server([](const query& q) {
+      const address ip = q.is_a() ? address::loopback_v4() : address::loopback_v6();
+      return std::vector<bytes>{message(q).ip(q.name, ip)};
+    });
+    resolver_options asked;
+    asked.hosts_path.clear();
+    asked.config.emplace().name_servers = {*dead.local().ip(), server.where()};
+    resolver with(asked);
+    const tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
+    const std::uint16_t port = listener.local().port();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&] { return server.run(); });
+      connect_options options;
+      options.with = &with;
+      options.timeout = 2s;
+      const std::string said = co_await outcome("a.example", port, options);
+      EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
+      tasks.cancel();
+    });
+  });
+}
+
 }  // namespace
 }  // namespace rill
