@@ -295,7 +295,7 @@ void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
 }
 
 void send_datagram_awaiter::fail() const {
-  throw_error(socket_->write.take_result().error(),
+  throw_error(socket_->write_error(socket_state::send_datagram_type),
               to_ != nullptr ? to_->to_string() : socket_->subject());
 }
 

@@ -98,7 +98,9 @@ class send_datagram_awaiter : public socket_awaiter {
       fail();
     return static_cast<std::size_t>(socket_->write.result());
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() {
+    return socket_->write_result(socket_state::send_datagram_type);
+  }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
  private:

@@ -70,7 +70,14 @@ class socket_state {
   /// kernel still knows.
   std::string subject() const;
   [[noreturn]] void throw_read_error(const error& cause) const;
-  [[noreturn]] void throw_write_error() const;
+  /// Of what ran in the write slot as `type`: by now the slot may be the one that closes.
+  [[noreturn]] void throw_write_error(const operation_type& type) const;
+  error write_error(const operation_type& type) const noexcept;
+  rill::result<std::size_t> write_result(const operation_type& type) const noexcept {
+    if (write.result() < 0) [[unlikely]]
+      return tl::unexpected(write_error(type));
+    return static_cast<std::size_t>(write.result());
+  }
 
   void receive_completed(int result, unsigned flags) noexcept;
   void private_completed(int result) noexcept;
@@ -305,9 +312,11 @@ class write_vector_awaiter : public socket_awaiter {
   }
   void await_resume() {
     if (socket_->write.result() < 0) [[unlikely]]
-      socket_->throw_write_error();
+      socket_->throw_write_error(socket_state::send_vector_type);
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() {
+    return socket_->write_result(socket_state::send_vector_type);
+  }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
  private:
@@ -327,10 +336,10 @@ class write_awaiter : public socket_awaiter {
   }
   std::size_t await_resume() {
     if (socket_->write.result() < 0) [[unlikely]]
-      socket_->throw_write_error();
+      socket_->throw_write_error(*type_);
     return static_cast<std::size_t>(socket_->write.result());
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() { return socket_->write_result(*type_); }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
  private:

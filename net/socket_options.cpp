@@ -100,8 +100,13 @@ std::string socket_state::subject() const {
 
 void socket_state::throw_read_error(const error& cause) const { throw_error(cause, subject()); }
 
-void socket_state::throw_write_error() const {
-  throw_error(write.take_result().error(), subject());
+error socket_state::write_error(const operation_type& type) const noexcept {
+  const error cause = write.take_result().error();
+  return error(cause.code(), type.name, cause.is_timeout());
+}
+
+void socket_state::throw_write_error(const operation_type& type) const {
+  throw_error(write_error(type), subject());
 }
 
 void describe_socket(const operation& slot, std::string& text) {

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,7 +13,9 @@
 #include <cerrno>
 #include <chrono>
 #include <set>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -631,6 +634,42 @@ TEST(tcp_stream, can_be_cancelled_at_every_step_of_a_session) {
   }
   EXPECT_TRUE(finished);
   EXPECT_GT(steps, 10);
+}
+
+// ---------------------------------------------------------------- results
+
+TEST(tcp_stream, tells_a_writer_that_another_task_closed_it) {
+  for (const bool in_pieces : {false, true}) {
+    for (const bool as_value : {false, true}) {
+      with_pair([&](tcp_stream& left, tcp_stream&) -> task<> {
+        const std::string expected = "write " + left.peer().to_string() + ": Operation canceled";
+        const std::string bytes(more_than_fits, 'x');
+        const std::array<const_buffer, 2> pieces{const_buffer(bytes), const_buffer(bytes)};
+        std::string said;
+        co_await with_nursery([&](nursery& tasks) -> task<> {
+          tasks.start([&]() -> task<> {
+            if (as_value) {
+              const auto sent = co_await as_result(left.write_all(bytes));
+              if (!sent) said = std::string(sent.error().operation());
+              co_return;
+            }
+            try {
+              if (in_pieces) {
+                co_await left.write_all(pieces);
+              } else {
+                co_await left.write_all(bytes);
+              }
+            } catch (const io_error& error) {
+              said = error.what();
+            }
+          });
+          co_await settle();
+          co_await left.close();
+        });
+        EXPECT_EQ(said, as_value ? "write" : expected);
+      });
+    }
+  }
 }
 
 }  // namespace

@@ -388,5 +388,27 @@ TEST(unix_stream, gives_up_connecting_to_a_listener_whose_backlog_is_full) {
   });
 }
 
+TEST(unix_datagram, tells_a_sender_that_waits_that_another_task_closed_the_socket) {
+  for (const bool connected : {false, true}) {
+    run_loop([&]() -> task<> {
+      unix_datagram server = unix_datagram::bind(endpoint());
+      const endpoint to = server.local();
+      unix_datagram client = unix_datagram::open();
+      if (connected) co_await client.connect(to);
+      co_await fill(client, to);
+      std::string said;
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        tasks.start([&]() -> task<> {
+          const auto sent = co_await as_result(client.send_to("x", to));
+          if (!sent) said = sent.error().message();
+        });
+        co_await sleep_for(20ms);
+        co_await client.close();
+      });
+      EXPECT_EQ(said, "send: Operation canceled");
+    });
+  }
+}
+
 }  // namespace
 }  // namespace rill
