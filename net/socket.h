@@ -315,7 +315,9 @@ class write_vector_awaiter : public socket_awaiter {
       socket_->throw_write_error(socket_state::send_vector_type);
   }
   rill::result<std::size_t> take_result() {
-    return socket_->write_result(socket_state::send_vector_type);
+    rill::result<std::size_t> written = socket_->write_result(socket_state::send_vector_type);
+    if (written) *written = socket_->write.size;
+    return written;
   }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
@@ -342,10 +344,28 @@ class write_awaiter : public socket_awaiter {
   rill::result<std::size_t> take_result() { return socket_->write_result(*type_); }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
+ protected:
+  const_buffer bytes_;
+
  private:
   void suspend(promise_base& frame) noexcept;
-  const_buffer bytes_;
   const operation_type* type_;
+};
+
+/// write_all(buffer): all or nothing, so that the size is known, even where no result has room.
+class write_all_awaiter : public write_awaiter {
+ public:
+  write_all_awaiter(socket_state& socket, const_buffer bytes) noexcept
+      : write_awaiter(socket, bytes, socket_state::send_type) {}
+  std::size_t await_resume() {
+    write_awaiter::await_resume();
+    return bytes_.size();
+  }
+  rill::result<std::size_t> take_result() {
+    rill::result<std::size_t> written = write_awaiter::take_result();
+    if (written) *written = bytes_.size();
+    return written;
+  }
 };
 
 /// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.

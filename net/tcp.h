@@ -68,7 +68,7 @@ class stream_socket : public socket_base {
 
   /// Sends all of it; short sends are continued by the kernel. Returns its size.
   [[nodiscard]] auto write_all(const_buffer bytes) noexcept {
-    return detail::write_awaiter(*socket_, bytes, detail::socket_state::send_type);
+    return detail::write_all_awaiter(*socket_, bytes);
   }
   /// Sends what the socket's buffer takes now, at least one byte, waiting if it is full. Returns
   /// the number of bytes taken.

@@ -672,5 +672,35 @@ TEST(tcp_stream, tells_a_writer_that_another_task_closed_it) {
   }
 }
 
+TEST(tcp_stream, returns_the_size_of_what_it_has_written_even_beyond_an_int) {
+  constexpr std::size_t size = (std::size_t{1} << 31) + 12345;
+  // The page of zeros, over and over: no memory but the table's.
+  void* const zeros =
+      ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (zeros == MAP_FAILED) GTEST_SKIP() << "no address space";
+  const const_buffer bytes(static_cast<const std::byte*>(zeros), size);
+  std::size_t written = 0;
+  run_loop([&]() -> task<> {
+    auto pair = co_await connected();
+    tcp_stream right = std::move(pair.second);
+    const int descriptor = right.release();
+    std::size_t came = 0;
+    std::thread reader([&] {
+      // tcp(7): with MSG_TRUNC the bytes are thrown away, which saves copying them.
+      ssize_t part = 0;
+      while ((part = ::recv(descriptor, nullptr, std::size_t{1} << 20, MSG_TRUNC)) > 0) {
+        came += static_cast<std::size_t>(part);
+      }
+    });
+    written = co_await pair.first.write_all(bytes);
+    co_await pair.first.shutdown_write();
+    reader.join();
+    EXPECT_EQ(came, size);
+    ::close(descriptor);
+  });
+  ::munmap(zeros, size);
+  EXPECT_EQ(written, size);
+}
+
 }  // namespace
 }  // namespace rill::test
