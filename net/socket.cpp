@@ -106,7 +106,7 @@ void prepare_send_some(operation& slot, io_uring_sqe& sqe) noexcept {
 /// After a part was sent: true when `slot` goes on in the kernel.
 bool send_more(operation& slot, int result) noexcept {
   if (result <= 0) {
-    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : result);
+    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : slot.unless_interrupted(result));
     return false;
   }
   slot.offset += static_cast<unsigned>(result);
@@ -167,11 +167,13 @@ void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
 }
 
 // --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
+// IOSQE_ASYNC where close(2) waits for the peer: then a worker thread does, and not the loop.
 void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
   if (slot.descriptor < 0) {  // released
     ::io_uring_prep_nop(&sqe);
   } else {
     ::io_uring_prep_close(&sqe, slot.descriptor);
+    if (socket_of(slot).lingers) sqe.flags |= IOSQE_ASYNC;
   }
 }
 
@@ -182,7 +184,7 @@ void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop()
 void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
 
 void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(result);
+  slot.wake(slot.unless_interrupted(result));
   if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 
@@ -629,6 +631,8 @@ void socket_state::abandon() noexcept {
   if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {
     read.wake(-ECANCELED);
   }
+  // A datagram that is to be sent again is not in the kernel either.
+  if (write.has_waiter() && !write.in_flight()) write.wake(-ECANCELED);
   read.request_cancel();
   write.request_cancel();
   close_if_settled();
@@ -665,7 +669,8 @@ void socket_state::settled() noexcept {
 
 void socket_state::close_if_settled() noexcept {
   if (closing || !read.is_settled() || !write.is_settled()) return;
-  if (std::exchange(finish_before_close, false)) {
+  if (finish_before_close) {
+    finish_before_close = false;
     write.argument = SHUT_WR;
     write.submit(shutdown_type);
     return;

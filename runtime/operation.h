@@ -82,6 +82,9 @@ class operation final : public waiting, public timer_node {
   /// No CQE that names this slot is due: it may be freed.
   bool is_settled() const noexcept { return !in_flight_ && cancels_pending_ == 0; }
   int result() const noexcept { return result_; }
+  /// `result` of a CQE, with what our own cancel request has done to a worker thread of the ring as
+  /// ECANCELED: a call that blocks there is interrupted as by a signal.
+  int unless_interrupted(int result) const noexcept;
   /// The result as a value: an errno, a time-out of ours, or a count.
   rill::result<std::size_t> take_result() const noexcept;
 

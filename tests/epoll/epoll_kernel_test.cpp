@@ -12,6 +12,8 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -394,6 +396,46 @@ TEST_F(epoll_kernel, a_connect_waits_while_the_queue_of_a_unix_listener_is_full)
   EXPECT_EQ(two[1].result, 0);
   opened.push_back(two[0].result);
   for (const int each : opened) calls.close(each);
+}
+
+TEST_F(epoll_kernel, a_datagram_waits_quietly_while_the_unix_socket_that_it_names_is_full) {
+  rill::kernel& calls = on().calls();
+  const int receiver = calls.socket(AF_UNIX, SOCK_DGRAM, 0);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  ASSERT_EQ(calls.bind(receiver, &name, sizeof(name.sun_family)), 0);  // any free abstract name
+  unsigned size = sizeof(name);
+  ASSERT_EQ(calls.local_name(receiver, &name, size), 0);
+  const int sender = calls.socket(AF_UNIX, SOCK_DGRAM, 0);
+  const auto* const to = reinterpret_cast<const sockaddr*>(&name);
+  int sent = 0;
+  while (::sendto(sender, "x", 1, MSG_DONTWAIT, to, size) == 1) ++sent;
+
+  char last[] = "last";
+  iovec piece{last, 4};
+  msghdr header{};
+  header.msg_name = &name;
+  header.msg_namelen = size;
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_sendmsg(&sqe, sender, &header, MSG_NOSIGNAL);
+  sqe.user_data = 9;
+  on().submit();
+  const auto used = [] {
+    timespec spent{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+    return spent.tv_sec * 1'000'000'000 + spent.tv_nsec;
+  };
+  const std::int64_t before = used();
+  EXPECT_EQ(calls.enter(0, 1, calls.now() + 200'000'000), -ETIME);
+  EXPECT_LT(used() - before, 100'000'000);
+  char into[8];
+  for (int i = 0; i < sent; ++i) EXPECT_EQ(::recv(receiver, into, sizeof(into), 0), 1);
+  EXPECT_EQ(on().wait().result, 4);
+  EXPECT_EQ(::recv(receiver, into, sizeof(into), MSG_DONTWAIT), 4);
+  calls.close(sender);
+  calls.close(receiver);
 }
 
 TEST_F(epoll_kernel, what_it_does_not_know_is_refused) {
