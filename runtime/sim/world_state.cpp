@@ -224,6 +224,7 @@ void host_state::crash_now() {
                   return &each->on() == &machine && !each->has_ended();
                 }));
   machine.go_down();
+  of.time.lossy = true;  // its peers hear nothing more, though no packet need ever be lost
   for (const std::unique_ptr<program_state>& each : of.programs) {
     if (&each->on() != &machine) continue;
     if (each->has_ended()) {

@@ -106,6 +106,28 @@ TEST_F(sim_fault, keep_alive_finds_a_lost_peer) {
   world().run(talk);
 }
 
+keep_alive_options often() {
+  keep_alive_options chosen;
+  chosen.idle = 10s;
+  chosen.interval = 5s;
+  chosen.probe_count = 3;
+  return chosen;
+}
+
+TEST_F(sim_fault, keep_alive_finds_a_peer_that_crashed_before_any_packet_was_lost) {
+  make(14);
+  auto& talk = client_->run([]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:8888"));
+    stream.set_keep_alive(often());
+    const auto got = co_await as_result(stream.read_lease());
+    EXPECT_TRUE(!got && got.error() == std::errc::timed_out);
+  });
+  world().run_for(2s);
+  server_->crash();
+  world().run(talk);
+  EXPECT_LT(world().now(), 40s);
+}
+
 TEST_F(sim_fault, a_window_that_opens_in_a_partition_is_found_open_afterwards) {
   sim::world_options options;
   options.send_buffer_size = 8192;
