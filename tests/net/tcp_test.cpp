@@ -418,6 +418,86 @@ TEST(tcp_stream, fills_several_pieces_of_memory) {
   });
 }
 
+TEST(tcp_stream, fills_pieces_with_what_it_holds_and_leaves_what_has_no_room) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    co_await left.write_all("0123456789");
+    char one[1];
+    co_await right.read_exactly(one);  // the stream keeps the others
+    EXPECT_EQ(right.unread_size(), 9U);
+    char head[2];
+    char body[3];
+    const mutable_buffer pieces[] = {mutable_buffer(head), mutable_buffer(), mutable_buffer(body)};
+    const std::size_t came = co_await right.read(std::span<const mutable_buffer>(pieces));
+    EXPECT_EQ(came, 5U);
+    EXPECT_EQ(std::string(head, 2) + std::string(body, 3), "12345");
+    char large[10];
+    const mutable_buffer more[] = {mutable_buffer(head), mutable_buffer(large)};
+    const std::size_t rest = co_await right.read(std::span<const mutable_buffer>(more));
+    EXPECT_EQ(rest, 4U);
+    EXPECT_EQ(std::string(head, 2) + std::string(large, 2), "6789");
+  });
+}
+
+TEST(tcp_stream, fills_pieces_from_a_receive_that_a_lease_has_armed) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    for (int i = 0; i < 2; ++i) {  // from the second on it stays armed
+      co_await left.write_all("x");
+      co_await right.read_lease();
+    }
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        char head[3];
+        char body[20];
+        const mutable_buffer pieces[] = {mutable_buffer(head), mutable_buffer(body)};
+        const std::size_t came = co_await right.read(std::span<const mutable_buffer>(pieces));
+        EXPECT_EQ(came, 10U);
+        EXPECT_EQ(std::string(head, 3) + std::string(body, 7), "0123456789");
+      });
+      co_await settle();  // it waits
+      co_await left.write_all("0123456789");
+    });
+  });
+}
+
+TEST(tcp_stream, reads_into_pieces_within_a_time_limit_and_says_what_ended_it) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    char head[3];
+    char body[3];
+    const mutable_buffer both[] = {mutable_buffer(head), mutable_buffer(body)};
+    const std::span<const mutable_buffer> pieces(both);
+    bool late = false;
+    try {
+      co_await with_timeout(1ms, right.read(pieces));
+    } catch (const timeout_error&) {
+      late = true;
+    }
+    EXPECT_TRUE(late);
+    const std::string peer = left.local().to_string();
+    co_await reset(left);
+    try {
+      co_await right.read(pieces);
+      ADD_FAILURE() << "the peer has reset";
+    } catch (const io_error& error) {
+      EXPECT_EQ(error.what(), "read " + peer + ": Connection reset by peer");
+    }
+    const const_buffer gathered[] = {"a", "b"};
+    const auto sent = co_await as_result(right.write_all(std::span<const const_buffer>(gathered)));
+    EXPECT_EQ(sent.error(), std::errc::broken_pipe);
+  });
+}
+
+TEST(tcp_stream, reads_what_has_arrived_and_then_the_end_once_its_read_side_is_shut) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    co_await left.write_all("arrived");
+    co_await right.shutdown_read();
+    const std::string all = co_await read_all(right, 100);
+    EXPECT_EQ(all, "arrived");
+    co_await right.write_all("still");  // the other side is untouched
+    const std::string came = co_await read_text(left, 5);
+    EXPECT_EQ(came, "still");
+  });
+}
+
 TEST(tcp_stream, writes_what_its_buffer_takes) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
     left.set_send_buffer_size(10000);

@@ -178,6 +178,67 @@ TEST(udp, receives_a_burst_in_order) {
   });
 }
 
+TEST(udp, receives_into_memory_of_its_own_what_the_kernel_was_told_to_lend) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    co_await client.send_to("first", server.local());
+    co_await server.receive();  // the kernel goes on receiving
+    char buffer[64] = {};
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        const datagram_info waited = co_await server.recv_from(std::span(buffer, 3));
+        EXPECT_EQ(std::string_view(buffer, 3), "sec");
+        EXPECT_EQ(waited.size(), 3U);
+        EXPECT_TRUE(waited.is_truncated());
+        EXPECT_EQ(waited.peer(), client.local());
+      });
+      co_await test::settle();  // it waits
+      co_await client.send_to("second", server.local());
+    });
+    co_await client.send_to("third", server.local());
+    co_await test::settle(20);  // lies in a buffer of the loop
+    const datagram_info held = co_await server.recv_from(buffer);
+    EXPECT_EQ(std::string_view(buffer, held.size()), "third");
+    EXPECT_EQ(held.peer(), client.local());
+  });
+}
+
+TEST(udp, that_never_has_to_wait_starves_nobody) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    for (const bool lent : {true, false}) {
+      // All in one turn: none of them waits for the kernel.
+      for (int i = 0; i < 60; ++i) co_await client.send_to("x", server.local());
+      co_await server.receive();
+      co_await test::settle(20);
+      bool ran = false;
+      bool ran_between = false;
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        tasks.start([&]() -> task<> {
+          char buffer[4];
+          for (int i = 1; i < 60; ++i) {
+            if (lent) {
+              co_await server.receive();
+            } else {
+              co_await server.recv_from(buffer);
+            }
+            for (int k = 0; k < 20; ++k) co_await []() -> task<> { co_return; }();
+            ran_between = ran_between || (ran && i < 59);
+          }
+        });
+        tasks.start([&]() -> task<> {
+          ran = true;
+          co_return;
+        });
+        co_return;
+      });
+      EXPECT_TRUE(ran_between);
+    }
+  });
+}
+
 TEST(udp, receives_although_all_buffers_of_the_loop_are_lent) {
   loop_options options;
   options.buffers.large.buffer_max = 2;
