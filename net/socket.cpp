@@ -400,19 +400,20 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 }
 
 void socket_state::start_private() noexcept {
-  if (datagrams) {
-    read.submit(private_datagram_type);
-    return;
-  }
+  buffer_pool& pool = owner_loop().buffers();
   try {
-    private_buffer = owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
+    if (datagrams) {
+      datagrams->private_bytes.resize(65536);  // one of any size
+    } else {
+      private_buffer = pool.allocate_private(pool.buffer_size(0));
+    }
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
   }
   read.buffer = private_buffer;
-  read.size = owner_loop().buffers().buffer_size(0);
-  read.submit(receive_private_type);
+  read.size = pool.buffer_size(0);
+  read.submit(datagrams ? private_datagram_type : receive_private_type);
 }
 
 void socket_state::private_completed(int result) noexcept {

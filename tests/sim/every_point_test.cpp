@@ -1,4 +1,4 @@
-// Eight scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Nine scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
@@ -132,6 +132,43 @@ TEST_F(sim_points, udp_exchange) {
     require(!run.succeeded() || answered + lost == 4, "every question is answered or given up");
     require(!run.is_undisturbed() || answered == 4, "undisturbed, all are answered");
   });
+}
+
+/// Two buffers of each size: whoever holds them makes the next receive use memory of its own.
+sim::exhaustive_options with_few_buffers() {
+  sim::exhaustive_options options;
+  options.world.loop.buffers.small = {4096, 2, 2, 2};
+  options.world.loop.buffers.large = {65536 + 256, 2, 2, 2};
+  return options;
+}
+
+TEST_F(sim_points, datagrams_while_all_buffers_are_lent) {
+  visit(
+      "datagrams while all buffers are lent",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string came;
+        auto& session = server.run([&]() -> task<> {
+          auto socket = udp_socket::bind(at("0.0.0.0:9"));
+          std::vector<datagram> held;
+          while (held.size() < 5) {
+            held.push_back(co_await with_timeout(patience, socket.receive()));
+          }
+          for (const datagram& each : held) came += each.text();
+        });
+        client.run([]() -> task<> {
+          auto socket = udp_socket::open(address_family::ipv4);
+          co_await with_timeout(patience, socket.connect(at("10.0.0.1:9")));
+          for (const char* const each : {"a", "b", "c", "d", "e"}) {
+            co_await sleep_for(1ms);
+            co_await with_timeout(patience, socket.send(each));
+          }
+        });
+        run.run(session);
+        require(!run.succeeded() || came == "abcde", "each is held with its own bytes");
+      },
+      with_few_buffers());
 }
 
 task<> proxy_session(tcp_stream peer) {
