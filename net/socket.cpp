@@ -402,11 +402,8 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 void socket_state::start_private() noexcept {
   buffer_pool& pool = owner_loop().buffers();
   try {
-    if (datagrams) {
-      datagrams->private_bytes.resize(65536);  // one of any size
-    } else {
-      private_buffer = pool.allocate_private(pool.buffer_size(0));
-    }
+    if (datagrams) datagrams->private_bytes.resize(65536);  // one of any size
+    if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
@@ -459,9 +456,7 @@ rill::result<lease> socket_state::take_lease() {
     unread.reset();
     return pool.lend_private(memory, size);
   }
-  if (arrived_first != none) {
-    return pop_lease();
-  }
+  if (arrived_first != none) return pop_lease();
   if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
   if (ended) return lease();
   return tl::unexpected(read.take_result().error());
@@ -500,7 +495,10 @@ std::size_t socket_state::unread_size() const noexcept {
 }
 
 void socket_state::keep_unread(std::span<const std::byte> bytes) {
-  if (unread == nullptr) unread = std::make_unique<unread_bytes>();
+  if (unread == nullptr) {  // with its bytes or not at all: an empty one reads as the stream's end
+    unread = std::make_unique<unread_bytes>(std::vector(bytes.begin(), bytes.end()));
+    return;
+  }
   std::vector<std::byte>& all = unread->all;
   // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
   if (unread->begin > unread->size()) {

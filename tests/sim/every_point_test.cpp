@@ -1,4 +1,4 @@
-// Nine scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Ten scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
@@ -167,6 +167,43 @@ TEST_F(sim_points, datagrams_while_all_buffers_are_lent) {
         });
         run.run(session);
         require(!run.succeeded() || came == "abcde", "each is held with its own bytes");
+      },
+      with_few_buffers());
+}
+
+TEST_F(sim_points, streams_while_all_buffers_are_lent) {
+  visit(
+      "streams while all buffers are lent",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string came;
+        std::string sent;
+        auto& session = server.run([&]() -> task<> {
+          auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+          std::vector<tcp_stream> streams;
+          std::vector<lease> held;
+          while (held.size() < 5) {
+            streams.push_back(co_await with_timeout(patience, listener.accept()));
+            held.push_back(co_await with_timeout(patience, streams.back().read_lease()));
+            require(held.back() || sent.size() < held.size(), "what was sent comes before the end");
+          }
+          for (const lease& each : held) came += each.text();
+        });
+        client.run([&]() -> task<> {
+          std::vector<tcp_stream> streams;
+          for (const char* const each : {"a", "b", "c", "d", "e"}) {
+            co_await sleep_for(1ms);
+            streams.push_back(
+                co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80"))));
+            co_await with_timeout(patience, streams.back().write_all(each));
+            sent += each;
+          }
+          co_await with_timeout(patience, streams.front().read_lease());  // until the server ends
+        });
+        run.run(session);
+        require(!run.succeeded() || came == sent, "each is held with its own bytes");
+        require(!run.is_undisturbed() || came == "abcde", "undisturbed, all of them come");
       },
       with_few_buffers());
 }
