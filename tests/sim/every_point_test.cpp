@@ -1,4 +1,4 @@
-// Ten scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Eleven scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
@@ -206,6 +206,37 @@ TEST_F(sim_points, streams_while_all_buffers_are_lent) {
         require(!run.is_undisturbed() || came == "abcde", "undisturbed, all of them come");
       },
       with_few_buffers());
+}
+
+TEST_F(sim_points, pieces_gathered_and_scattered) {
+  visit("pieces gathered and scattered", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    std::string came;
+    const std::string body(3000, 'b');
+    server.run([&]() -> task<> {
+      auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+      auto stream = co_await with_timeout(patience, listener.accept());
+      const const_buffer pieces[] = {"head", "", const_buffer(body), "tail", ""};
+      co_await with_timeout(patience, stream.write_all(std::span<const const_buffer>(pieces)));
+    });
+    run.settle(1ms);
+    auto& session = client.run([&]() -> task<> {
+      auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+      std::string small(7, ' ');
+      std::string large(1000, ' ');
+      const mutable_buffer pieces[] = {mutable_buffer(small), mutable_buffer(),
+                                       mutable_buffer(large)};
+      const std::span<const mutable_buffer> into(pieces);
+      while (const std::size_t got = co_await with_timeout(patience, stream.read(into))) {
+        came += (small + large).substr(0, got);
+      }
+    });
+    run.run(session, server);
+    const std::string all = "head" + body + "tail";
+    require(all.starts_with(came), "bytes come in order, none twice");
+    require(!run.is_undisturbed() || came == all, "undisturbed, all of them come");
+  });
 }
 
 task<> proxy_session(tcp_stream peer) {
