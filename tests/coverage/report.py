@@ -20,38 +20,50 @@ ROOMS = ("runtime/sim", "runtime", "net", "protocols")  # a file is of the first
 BOUND = ("runtime", "net", "protocols")  # LINES_MIN holds for these
 
 
-def export(source, profile, programs, *options):
-    objects = [programs[0]] + ["-object=" + program for program in programs[1:]]
-    command = ["llvm-cov-19", "export", *objects, "-instr-profile=" + profile, *options]
+def exported_files(source, profile, programs):
+    """{file: what llvm-cov tells of it}"""
+    command = ["llvm-cov-19", "export", programs[0]]
+    command += ["-object=" + program for program in programs[1:]]
+    command += ["-instr-profile=" + profile, "-skip-functions"]
     command += ["-sources"] + [str(source / room) for room in BOUND]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {str(pathlib.Path(file["filename"]).relative_to(source)): file
+            for file in json.loads(text)["data"][0]["files"]}
 
 
-def line_counts(source, profile, programs):
-    """{file: {line: count}}"""
-    files = {}
-    for line in export(source, profile, programs, "-format=lcov").splitlines():
-        kind, _, value = line.partition(":")
-        if kind == "SF":
-            lines = files.setdefault(str(pathlib.Path(value).relative_to(source)), {})
-        elif kind == "DA":
-            number, count = value.split(",")[:2]
-            lines[int(number)] = int(count)
-    return files
+def line_counts(text, segments):
+    """{line: count}. A line's count is that of its first word, or of a block that begins on it.
+
+    llvm-cov takes the count at the line's very beginning. Where that lies in the gap behind a block
+    that may return, it is 0, whatever follows.
+    """
+    counts = {}
+    state = None  # the segment that holds at the point that is looked at
+    rest = collections.deque(segments)
+    for number, line in enumerate(text.splitlines(), 1):
+        first_word = len(line) - len(line.lstrip()) + 1
+        found = []
+        while rest and (rest[0][0], rest[0][1]) <= (number, first_word):
+            state = rest.popleft()
+        if state and line.strip():
+            found.append(state)
+        while rest and rest[0][0] == number:
+            state = rest.popleft()
+            if state[4]:  # a block begins
+                found.append(state)
+        known = [count for _, _, count, has_count, _, is_gap in found if has_count and not is_gap]
+        if known:
+            counts[number] = max(known)
+    return counts
 
 
-def branch_counts(source, profile, programs):
-    """{file: {position: [times true, times false]}}, of all instantiations together"""
-    files = {}
-    exported = json.loads(export(source, profile, programs, "-skip-functions"))
-    for file in exported["data"][0]["files"]:
-        branches = collections.defaultdict(lambda: [0, 0])
-        for branch in file["branches"]:
-            sides = branches[tuple(branch[:4])]
-            sides[0] += branch[4]
-            sides[1] += branch[5]
-        files[str(pathlib.Path(file["filename"]).relative_to(source))] = branches
-    return files
+def branch_counts(branches):
+    """{position: [times true, times false]}, of all instantiations together"""
+    sides_of = collections.defaultdict(lambda: [0, 0])
+    for branch in branches:
+        sides_of[tuple(branch[:4])][0] += branch[4]
+        sides_of[tuple(branch[:4])][1] += branch[5]
+    return sides_of
 
 
 def ranges(numbers, known):
@@ -75,8 +87,7 @@ def main():
     source = pathlib.Path(sys.argv[1]).resolve()
     profile, uncovered, lines_min, programs = (
         sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5:])
-    lines_of = line_counts(source, profile, programs)
-    branches_of = branch_counts(source, profile, programs)
+    files = exported_files(source, profile, programs)
 
     def row(name, lines, branches):
         print(f"{name:34}{percent(*lines):7.1f} %{lines[0]:6} of{lines[1]:6}"
@@ -87,10 +98,12 @@ def main():
     with open(uncovered, "w", encoding="utf-8") as report:
         for room in ROOMS:
             total = [0, 0, 0, 0]
-            for file in sorted(lines_of):
+            for file in sorted(files):
                 if next(r for r in ROOMS if file.startswith(r + "/")) != room:
                     continue
-                lines, branches = lines_of[file], branches_of.get(file, {})
+                text = (source / file).read_text(encoding="utf-8")
+                lines = line_counts(text, files[file]["segments"])
+                branches = branch_counts(files[file]["branches"])
                 missed = {number for number, count in lines.items() if count == 0}
                 one_way = sorted({position[0] for position, sides in branches.items()
                                   if 0 in sides and lines.get(position[0])})
