@@ -213,7 +213,7 @@ TEST_F(sim_points, pieces_gathered_and_scattered) {
     sim::host& server = run.world().add_host("server", "10.0.0.1");
     sim::host& client = run.world().add_host("client", "10.0.0.2");
     std::string came;
-    const std::string body(3000, 'b');
+    const std::string body(70'000, 'b');  // more than a short transfer takes
     server.run([&]() -> task<> {
       auto listener = tcp_listener::bind(at("0.0.0.0:80"));
       auto stream = co_await with_timeout(patience, listener.accept());
@@ -224,7 +224,7 @@ TEST_F(sim_points, pieces_gathered_and_scattered) {
     auto& session = client.run([&]() -> task<> {
       auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
       std::string small(7, ' ');
-      std::string large(1000, ' ');
+      std::string large(10'000, ' ');
       const mutable_buffer pieces[] = {mutable_buffer(small), mutable_buffer(),
                                        mutable_buffer(large)};
       const std::span<const mutable_buffer> into(pieces);
