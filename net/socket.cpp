@@ -402,19 +402,17 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 }
 
 void socket_state::start_private() noexcept {
-  if (datagrams) {
-    read.submit(private_datagram_type);
-    return;
-  }
+  buffer_pool& pool = owner_loop().buffers();
   try {
-    private_buffer = owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
+    if (datagrams) datagrams->private_bytes.resize(65536);  // one of any size
+    if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
   }
   read.buffer = private_buffer;
-  read.size = owner_loop().buffers().buffer_size(0);
-  read.submit(receive_private_type);
+  read.size = pool.buffer_size(0);
+  read.submit(datagrams ? private_datagram_type : receive_private_type);
 }
 
 void socket_state::private_completed(int result) noexcept {
@@ -460,9 +458,7 @@ rill::result<lease> socket_state::take_lease() {
     unread.reset();
     return pool.lend_private(memory, size);
   }
-  if (arrived_first != none) {
-    return pop_lease();
-  }
+  if (arrived_first != none) return pop_lease();
   if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
   if (ended) return lease();
   return tl::unexpected(read.take_result().error());
@@ -501,7 +497,10 @@ std::size_t socket_state::unread_size() const noexcept {
 }
 
 void socket_state::keep_unread(std::span<const std::byte> bytes) {
-  if (unread == nullptr) unread = std::make_unique<unread_bytes>();
+  if (unread == nullptr) {  // with its bytes or not at all: an empty one reads as the stream's end
+    unread = std::make_unique<unread_bytes>(std::vector(bytes.begin(), bytes.end()));
+    return;
+  }
   std::vector<std::byte>& all = unread->all;
   // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
   if (unread->begin > unread->size()) {

@@ -139,9 +139,6 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
     case IORING_OP_NOP:
       answer(asked, 0);
       return;
-    case IORING_OP_MSG_RING:
-      answer(asked, -EBADFD);  // no descriptor here is a ring
-      return;
     default:
       answer(asked, -EINVAL);
       return;

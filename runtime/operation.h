@@ -77,7 +77,6 @@ class operation final : public waiting, public timer_node {
   const operation_type* type() const noexcept { return type_; }
   bool has_waiter() const noexcept { return waiter_ != nullptr; }
   bool in_flight() const noexcept { return in_flight_; }
-  bool timed_out() const noexcept { return timed_out_; }
   bool cancel_sent() const noexcept { return cancel_sent_; }
   /// No CQE that names this slot is due: it may be freed.
   bool is_settled() const noexcept { return !in_flight_ && cancels_pending_ == 0; }

@@ -145,6 +145,29 @@ TEST(serve, goes_on_when_a_handler_throws_and_tells_whoever_asked) {
   EXPECT_EQ(reported, "ipv4: out of order");
 }
 
+TEST(serve, names_the_peer_and_what_was_thrown_when_nobody_asked) {
+  std::string expected;
+  int count = 0;
+  const auto fail = [&count](tcp_stream) -> task<> {
+    co_await yield();
+    if (++count == 1) throw std::runtime_error("out of order");
+    if (count == 2) throw 5;
+    throw io_error(std::make_error_code(std::errc::connection_reset), "read", "somebody");
+  };
+  testing::internal::CaptureStderr();
+  with_server(fail, serve_limits(), [&](endpoint local, nursery&) -> task<> {
+    for (const char* what : {"out of order", "unknown exception", ""}) {
+      tcp_stream stream = co_await tcp_stream::connect(local);
+      // That a peer has gone is everyday life, and not said.
+      const std::string of = "connection of " + stream.local().to_string() + ": ";
+      if (*what != '\0') expected += of + what + '\n';
+      char byte = 0;
+      EXPECT_EQ(co_await stream.read(std::span(&byte, 1)), 0U);
+    }
+  });
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), expected);
+}
+
 TEST(serve, outlives_a_handler_that_throws_before_it_is_a_coroutine) {
   run_loop([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);

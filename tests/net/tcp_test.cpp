@@ -402,25 +402,6 @@ TEST(tcp_stream, reads_exactly_or_leaves_everything_where_it_is) {
   });
 }
 
-TEST(tcp_stream, fills_several_pieces_of_memory) {
-  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
-    for (const bool streaming : {false, true}) {
-      if (streaming) {
-        co_await left.write_all("x");
-        co_await right.read_lease();
-      }
-      co_await left.write_all("0123456789");
-      char head[3];
-      char body[20];
-      const mutable_buffer pieces[] = {mutable_buffer(head), mutable_buffer(),
-                                       mutable_buffer(body)};
-      const std::size_t came = co_await right.read(std::span<const mutable_buffer>(pieces));
-      EXPECT_EQ(came, 10U);
-      EXPECT_EQ(std::string(head, 3) + std::string(body, 7), "0123456789");
-    }
-  });
-}
-
 TEST(tcp_stream, writes_what_its_buffer_takes) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
     left.set_send_buffer_size(10000);
