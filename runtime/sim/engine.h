@@ -114,7 +114,8 @@ class engine {
   /// What brings the world forward: packets, turns of loops, retransmissions.
   rill::detail::timer_queue events;
   /// What changes nothing while the network is well: probes of idle connections, the end of
-  /// TIME_WAIT. A world in which nothing else is left is stuck, unless a packet was ever lost.
+  /// TIME_WAIT. A world in which nothing else is left is stuck, unless a packet was ever lost or a
+  /// host has crashed.
   rill::detail::timer_queue background;
   bool lossy = false;
   /// Calls that run in the background and are not finished.

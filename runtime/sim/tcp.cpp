@@ -20,6 +20,7 @@ tcp_connection::tcp_connection(node& on, const endpoint& local, const endpoint& 
       peer_(peer),
       retransmission_(on.world.events, *this, &tcp_connection::retransmit),
       acknowledgement_(on.world.events, *this, &tcp_connection::delayed_acknowledgement),
+      window_probe_(on.world.background, *this, &tcp_connection::probe_window),
       idle_(on.world.background, *this, &tcp_connection::idle) {
   claim_.local = local;
 }
@@ -40,6 +41,7 @@ void tcp_connection::leave() {
   state_ = tcp_state::closed;
   retransmission_.disarm();
   acknowledgement_.disarm();
+  window_probe_.disarm();
   idle_.disarm();
   outgoing_.clear();
   if (claimed_) node_->tcp_ports.remove(claim_);
@@ -335,9 +337,7 @@ void tcp_connection::push() {
     const bool fin = fin_wanted_ && size == available;
     if (size == 0 && !fin) {
       // Bytes wait for the peer's window. If the packet that opens it is lost, only asking helps.
-      if (available != 0 && next_ == acknowledged_ && !retransmission_.is_armed()) {
-        idle_.arm(engine_->now() + 1'000'000'000);
-      }
+      if (available != 0 && next_ == acknowledged_ && !retransmission_.is_armed()) begin_probing();
       return;
     }
     // Not a small piece because the window is almost full: wait for it to open (RFC 9293, 3.8.6.2).
@@ -345,6 +345,7 @@ void tcp_connection::push() {
         next_ != acknowledged_) {
       return;
     }
+    window_probe_.disarm();
     send(static_cast<std::uint8_t>(packet::ack | (fin ? packet::fin : 0)), next_, size);
     next_ += size + (fin ? 1 : 0);
     if (timed_sequence_ == 0) {
@@ -460,6 +461,7 @@ void tcp_connection::set_capacities(std::size_t send, std::size_t receive) {
 }
 
 void tcp_connection::set_timing(const tcp_timing& timing) {
+  if (timing == timing_) return;
   timing_ = timing;
   if (state_ == tcp_state::established || state_ == tcp_state::close_wait) {
     if (timing_.keep_alive) idle_.arm(last_heard_ + timing_.keep_idle);

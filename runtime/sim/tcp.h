@@ -38,6 +38,8 @@ struct tcp_timing {
   std::int64_t keep_interval = 75'000'000'000;
   int keep_count = 9;
   std::int64_t user_timeout = 0;  ///< nanoseconds; 0: the count of retransmissions decides
+
+  friend bool operator==(const tcp_timing&, const tcp_timing&) = default;
 };
 
 class tcp_connection final : public std::enable_shared_from_this<tcp_connection> {
@@ -116,9 +118,13 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   std::uint32_t window() noexcept;
   std::uint64_t data_end() const noexcept { return data_begin_ + outgoing_.size(); }
 
+  std::int64_t retransmission_delay(unsigned retries) const noexcept;
   void arm_retransmission();
   void retransmit();
   void delayed_acknowledgement();
+  void begin_probing();
+  void probe_window();
+  bool has_probed_enough(std::int64_t delay) const noexcept;
   void idle();
   bool has_waited_too_long() const noexcept;
 
@@ -161,10 +167,13 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   std::int64_t unanswered_since_ = 0;
   std::int64_t last_heard_ = 0;
   unsigned retry_count_ = 0;
-  unsigned probe_count_ = 0;
+  unsigned probe_count_ = 0;         ///< unanswered, of the window or of an idle peer
+  unsigned probe_backoff_ = 0;       ///< probes of this shut window, answered or not
+  std::int64_t probing_since_ = -1;  ///< the first of them; -1: none
   owned_timer<tcp_connection> retransmission_;
   owned_timer<tcp_connection> acknowledgement_;
-  owned_timer<tcp_connection> idle_;
+  owned_timer<tcp_connection> window_probe_;
+  owned_timer<tcp_connection> idle_;  ///< keep-alive, and the end of FIN_WAIT_2 and TIME_WAIT
 };
 
 }  // namespace rill::sim::detail

@@ -23,13 +23,17 @@ constexpr unsigned orphan_retries = 8;
 
 }  // namespace
 
-void tcp_connection::arm_retransmission() {
+std::int64_t tcp_connection::retransmission_delay(unsigned retries) const noexcept {
   const bool opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
   std::int64_t delay =
       opening ? timeout_first : std::max(timeout_least, round_trip_ + timeout_least);
-  for (unsigned i = 0; i < retry_count_ && delay < timeout_most; ++i) delay *= 2;
+  for (unsigned i = 0; i < retries && delay < timeout_most; ++i) delay *= 2;
+  return std::min(delay, timeout_most);
+}
+
+void tcp_connection::arm_retransmission() {
   if (retry_count_ == 0) unanswered_since_ = engine_->now();
-  retransmission_.arm(engine_->now() + std::min(delay, timeout_most));
+  retransmission_.arm(engine_->now() + retransmission_delay(retry_count_));
 }
 
 bool tcp_connection::has_waited_too_long() const noexcept {
@@ -84,19 +88,50 @@ void tcp_connection::delayed_acknowledgement() {
   acknowledge();
 }
 
+/// The peer's window is shut, and bytes wait for it.
+void tcp_connection::begin_probing() {
+  if (window_probe_.is_armed()) return;
+  probe_backoff_ = 0;
+  probing_since_ = -1;
+  window_probe_.arm(engine_->now() + retransmission_delay(0));
+}
+
+/// As tcp_probe_timer(): whoever answers is asked for ever, unless nobody would read what comes.
+bool tcp_connection::has_probed_enough(std::int64_t delay) const noexcept {
+  if (timing_.user_timeout != 0 && probing_since_ >= 0 &&
+      engine_->now() - probing_since_ >= timing_.user_timeout) {
+    return true;
+  }
+  if (orphaned_) return delay >= timeout_most || probe_count_ >= orphan_retries;
+  return probe_count_ >= data_retries;
+}
+
+void tcp_connection::probe_window() {
+  const std::shared_ptr<tcp_connection> self = shared_from_this();
+  if (!may_send() || next_ != acknowledged_ || next_ >= data_end()) return;
+  if (has_probed_enough(retransmission_delay(probe_backoff_))) {
+    fail(ETIMEDOUT);
+    return;
+  }
+  if (probing_since_ < 0) probing_since_ = engine_->now();
+  ++probe_count_;
+  ++probe_backoff_;
+  send(packet::ack, next_ - 1, 0);  // an old number makes the peer tell its window
+  window_probe_.arm(engine_->now() + retransmission_delay(probe_backoff_));
+}
+
 void tcp_connection::idle() {
   const std::shared_ptr<tcp_connection> self = shared_from_this();
   if (state_ == tcp_state::time_wait || (orphaned_ && state_ == tcp_state::fin_wait_2)) {
     leave();
     return;
   }
-  const bool stalled = next_ == acknowledged_ && next_ < data_end();
-  if (stalled) {
-    send(packet::ack, next_ - 1, 0);  // an old number makes the peer tell its window
-    idle_.arm(engine_->now() + std::min(timeout_most, second << std::min(++probe_count_, 7U)));
+  if (!timing_.keep_alive) return;
+  // What is under way, or waits for the window, finds a lost peer by itself.
+  if (next_ != acknowledged_ || next_ < data_end()) {
+    idle_.arm(engine_->now() + timing_.keep_idle);
     return;
   }
-  if (!timing_.keep_alive) return;
   const std::int64_t due = last_heard_ + timing_.keep_idle;
   if (probe_count_ == 0 && engine_->now() < due) {
     idle_.arm(due);

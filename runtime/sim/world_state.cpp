@@ -187,17 +187,21 @@ void program_state::detach() {
   loop_->stop_now();
 }
 
+void program_state::take_last_turn() {
+  if (loop_->turn()) return;
+  count_end();
+  try {
+    loop_->finish();
+  } catch (...) {
+    // What a task of a crashed machine had to say reaches nobody.
+  }
+}
+
 bool program_state::wind_down() {
   bool any = false;
   while (!ended_ && is_runnable()) {
     any = true;
-    if (loop_->turn()) continue;
-    count_end();
-    try {
-      loop_->finish();
-    } catch (...) {
-      // What a task of a crashed machine had to say reaches nobody.
-    }
+    take_last_turn();
   }
   return any;
 }
@@ -220,6 +224,7 @@ void host_state::crash_now() {
                   return &each->on() == &machine && !each->has_ended();
                 }));
   machine.go_down();
+  of.time.lossy = true;  // its peers hear nothing more, though no packet need ever be lost
   for (const std::unique_ptr<program_state>& each : of.programs) {
     if (&each->on() != &machine) continue;
     if (each->has_ended()) {
@@ -251,10 +256,11 @@ void world_state::wind_down(const node& crashed) {
     for (program_state* each : left) {
       if (has_timer) {
         each->kernel().skip_to(next);
-        each->runner().turn();
+        each->take_last_turn();
         any = true;
       }
       // In every second round: a source of signals, say, begins anew each time.
+      if (each->has_ended()) continue;
       if (!has_timer || round % 2 != 0) any = each->kernel().end_everything() || any;
     }
     if (!any) break;

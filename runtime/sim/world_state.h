@@ -41,6 +41,8 @@ class program_state {
   void detach();
   /// Lets the tasks be destroyed, without any effect on the world. False: it waits for something.
   bool wind_down();
+  /// One turn of a detached loop, which may be its last.
+  void take_last_turn();
   sim_kernel& kernel() noexcept { return *kernel_; }
 
  private:

@@ -106,6 +106,129 @@ TEST_F(sim_fault, keep_alive_finds_a_lost_peer) {
   world().run(talk);
 }
 
+keep_alive_options often() {
+  keep_alive_options chosen;
+  chosen.idle = 10s;
+  chosen.interval = 5s;
+  chosen.probe_count = 3;
+  return chosen;
+}
+
+TEST_F(sim_fault, keep_alive_finds_a_peer_that_crashed_before_any_packet_was_lost) {
+  make(14);
+  auto& talk = client_->run([]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:8888"));
+    stream.set_keep_alive(often());
+    const auto got = co_await as_result(stream.read_lease());
+    EXPECT_TRUE(!got && got.error() == std::errc::timed_out);
+  });
+  world().run_for(2s);
+  server_->crash();
+  world().run(talk);
+  EXPECT_LT(world().now(), 40s);
+}
+
+TEST_F(sim_fault, keep_alive_leaves_bytes_in_flight_to_the_retransmissions) {
+  make(15);
+  std::optional<sim::fault_guard> cut;
+  auto& talk = client_->run([&]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:8888"));
+    stream.set_keep_alive(often());
+    cut.emplace(world().partition(*server_, *client_));
+    co_await stream.write_all(const_buffer("x"));
+    const auto got = co_await as_result(stream.read_lease());
+    EXPECT_TRUE(!got && got.error() == std::errc::timed_out);
+  });
+  world().run(talk);
+  EXPECT_GT(world().now(), 900s);  // tcp_keepalive_timer(): not while packets are out
+  EXPECT_LT(world().now(), 950s);
+}
+
+/// Writes more than fits to a server that reads nothing. Gives how it ended.
+task<> fill(std::optional<std::error_code>& ended, std::chrono::milliseconds user_timeout,
+            bool keeps_alive) {
+  auto stream = co_await tcp_stream::connect(at("10.0.0.1:7777"));
+  if (user_timeout != 0ms) stream.set_user_timeout(user_timeout);
+  if (keeps_alive) stream.set_keep_alive(often());
+  const std::string much(100'000, 'x');
+  const auto sent = co_await as_result(stream.write_all(const_buffer(much)));
+  ended = sent ? std::error_code() : sent.error().code();
+}
+
+task<> accept_and_sleep() {
+  auto listener = tcp_listener::bind(at("0.0.0.0:7777"));
+  auto peer = co_await listener.accept();
+  co_await sleep_for(1000h);
+}
+
+TEST_F(sim_fault, a_shut_window_for_which_nobody_answers_any_more_ends_in_a_time_out) {
+  struct {
+    std::chrono::milliseconds user_timeout;
+    std::chrono::seconds least;
+    std::chrono::seconds most;
+  } const cases[] = {{0ms, 900s, 1300s}, {60s, 60s, 120s}};
+  for (const auto& [user_timeout, least, most] : cases) {
+    sim::world_options options;
+    options.send_buffer_size = 8192;
+    options.receive_buffer_size = 8192;
+    make(16, options);
+    server_->run(accept_and_sleep);
+    std::optional<std::error_code> ended;
+    auto& talk = client_->run(fill, std::ref(ended), user_timeout, false);
+    world().run_for(1s);
+    server_->crash();
+    world().run(talk);
+    EXPECT_TRUE(ended && *ended == std::errc::timed_out);
+    EXPECT_GT(world().now(), least);
+    EXPECT_LT(world().now(), most);
+  }
+}
+
+TEST_F(sim_fault, a_shut_window_is_asked_about_for_ever_as_long_as_there_are_answers) {
+  sim::world_options options;
+  options.send_buffer_size = 8192;
+  options.receive_buffer_size = 8192;
+  make(17, options);
+  server_->run(accept_and_sleep);
+  std::optional<std::error_code> ended;
+  client_->run(fill, std::ref(ended), 0ms, true);
+  world().run_for(24h);
+  EXPECT_FALSE(ended.has_value());
+}
+
+TEST_F(sim_fault, options_that_are_set_do_not_put_off_what_asks_about_a_shut_window) {
+  sim::world_options options;
+  options.send_buffer_size = 8192;
+  options.receive_buffer_size = 8192;
+  make(18, options);
+  std::optional<sim::fault_guard> cut;
+  std::size_t received = 0;
+  server_->run([&]() -> task<> {
+    auto listener = tcp_listener::bind(at("0.0.0.0:7777"));
+    auto peer = co_await listener.accept();
+    std::vector<std::byte> buffer(65536);
+    co_await sleep_for(1s);  // the window is shut
+    cut.emplace(world().partition(*server_, *client_));
+    while (received < 8192) received += co_await peer.read(mutable_buffer(buffer));
+    cut.reset();  // the packet that tells of the room is lost
+    while (const std::size_t size = co_await peer.read(mutable_buffer(buffer))) received += size;
+  });
+  auto& talk = client_->run([]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:7777"));
+    keep_alive_options rarely;
+    rarely.idle = 1h;
+    stream.set_keep_alive(rarely);
+    const std::string much(100'000, 'x');
+    co_await with_nursery([&](nursery& both) -> task<> {
+      both.start([&]() -> task<> { co_await stream.write_all(const_buffer(much)); });
+      co_await sleep_for(500ms);
+      stream.set_no_delay(false);
+    });
+  });
+  world().run(talk);
+  EXPECT_LT(world().now(), 1min);
+}
+
 TEST_F(sim_fault, a_window_that_opens_in_a_partition_is_found_open_afterwards) {
   sim::world_options options;
   options.send_buffer_size = 8192;

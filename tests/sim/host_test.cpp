@@ -362,6 +362,18 @@ TEST(sim_crash, a_task_may_pull_the_plug_of_its_own_host) {
   EXPECT_FALSE(after);
 }
 
+TEST(sim_crash, a_task_that_ends_with_the_timer_it_waits_for_ends_its_program) {
+  sim::world world(27);
+  auto& host = world.add_host("a", "10.0.0.1");
+  auto& last = host.run([]() -> task<> {
+    const auto farewell = []() -> task<> { co_await sleep_for(1h); };
+    co_await shielded(farewell());
+  });
+  world.run_for(1s);
+  host.crash();
+  EXPECT_TRUE(last.has_ended());
+}
+
 TEST(sim_crash, a_drain_in_progress_is_cut_off) {
   sim::world world(14);
   auto& server = world.add_host("server", "10.0.0.1");
