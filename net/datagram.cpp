@@ -213,7 +213,7 @@ socket_state& make_datagram_state(loop& on, int descriptor) {
 socket_handle adopt_datagram_socket(int descriptor) {
   loop& on = loop::current();
   socket_handle taken(make_datagram_state(on, descriptor));
-  make_blocking(on, descriptor);
+  on.kernel().adopt(descriptor);
   return taken;
 }
 

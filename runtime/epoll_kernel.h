@@ -97,7 +97,7 @@ struct alignas(64) watch {
   bool readable : 1 = true;
   bool writable : 1 = true;
   bool until_empty : 1 = false;  // a short read does not mean that all was read
-  bool made_here : 1 = false;    // by this kernel, which so knows when the number begins anew
+  bool made_here : 1 = false;    // or adopted: this kernel knows when the number begins anew
   bool queued : 1 = false;       // in the list of those that go on with the next enter()
   bool closing : 1 = false;      // closed, as far as new operations are concerned
   bool no_nowait : 1 = false;    // RWF_NOWAIT does not work on it
@@ -138,6 +138,8 @@ class epoll_kernel final : public system_kernel {
   int socket(int family, int type, int protocol) noexcept override;
   int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;
   int pipe(int (&descriptors)[2]) noexcept override;
+  void adopt(int descriptor) noexcept override;
+  void release(int descriptor) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
   /// There is no ring that a message could name.
@@ -209,6 +211,7 @@ class epoll_kernel final : public system_kernel {
   watch* find(int descriptor) noexcept;
   bool add_watch_block(unsigned block) noexcept;
   int begin_life(int descriptor, descriptor_kind kind) noexcept;
+  void begin_anew(watch& on, descriptor_kind kind) noexcept;
   int begin_lives(int (&descriptors)[2], descriptor_kind kind) noexcept;
   void forget(watch& on) noexcept;
   int identify(watch& on) noexcept;

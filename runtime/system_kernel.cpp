@@ -140,6 +140,11 @@ std::int64_t system_kernel::sendfile(int socket, int file, std::int64_t& offset,
   return sent;
 }
 
+void system_kernel::adopt(int descriptor) noexcept {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 void system_kernel::close(int descriptor) noexcept { ::close(descriptor); }
 
 int system_kernel::open_signals(std::span<const int> numbers, int flags) noexcept {
