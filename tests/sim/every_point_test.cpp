@@ -258,6 +258,32 @@ TEST_F(sim_points, channel_between_loops) {
   });
 }
 
+TEST_F(sim_points, every_transfer_of_the_undisturbed_run_is_cut_short) {
+  // The session gives up after a short write, so the run that is disturbed first has few of them.
+  const sim::scenario body = [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    server.run(echo_service, std::string("0.0.0.0:80"));
+    run.settle(1ms);
+    auto& session = client.run([]() -> task<> {
+      auto stream = co_await tcp_stream::connect(at("10.0.0.1:80"));
+      for (int i = 0; i < 20; ++i) {
+        std::string text(50, 'q');
+        const std::size_t sent = co_await stream.write(const_buffer(text));
+        require(sent == text.size() || i < 10, "the eleventh write is whole");
+        if (sent != text.size()) co_return;
+        co_await stream.read_exactly(mutable_buffer(text));
+      }
+    });
+    run.run(session, server);
+  };
+  sim::exhaustive_options options;
+  options.errors = options.cancellations = options.crashes = options.allocations = false;
+  const sim::exhaustive_report report = sim::every_point("late", body, options);
+  EXPECT_THAT(report.failure, testing::HasSubstr("the eleventh write is whole"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=short:"));
+}
+
 // ---------------------------------------------------------------- canaries
 
 TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caught) {
