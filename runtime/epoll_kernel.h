@@ -21,6 +21,7 @@
 #include <mutex>
 #include <vector>
 
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/system_kernel.h>
 #include <rill/runtime/uring_abi.h>
 
@@ -204,8 +205,6 @@ class epoll_kernel final : public system_kernel {
   void cancel(const request& asking) noexcept;
   request* keep(const request& asked) noexcept;
   void drop(request& gone) noexcept;
-  std::size_t bucket_of(std::uint64_t user_data) const noexcept;
-  void grow_buckets() noexcept;
 
   // epoll_descriptors.cpp
   watch* find(int descriptor) noexcept;
@@ -272,9 +271,8 @@ class epoll_kernel final : public system_kernel {
 
   std::deque<request> requests_;  // addresses stay valid
   request* unused_ = nullptr;
-  std::vector<request*> buckets_;  // waiting requests by user_data, for cancelling
-  std::size_t waiting_count_ = 0;
-  std::vector<request*> found_;  // of cancel(), kept for its memory
+  request_table<request> by_user_data_;  // those that wait
+  std::vector<request*> found_;          // of cancel(), kept for its memory
 
   int job_descriptor_ = -1;  // readable when a job has finished; -1 before the first job
   std::mutex job_mutex_;

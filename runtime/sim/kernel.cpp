@@ -259,7 +259,7 @@ bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexc
 
 // ---------------------------------------------------------------- requests
 
-request& sim_kernel::make_request() noexcept {
+request& sim_kernel::make_request(const io_uring_sqe& sqe) noexcept {
   if (unused_.empty()) {
     requests_.push_back(std::make_unique<request>());
     unused_.reserve(requests_.size());
@@ -273,6 +273,11 @@ request& sim_kernel::make_request() noexcept {
   (flight_last_ == nullptr ? flight_first_ : flight_last_->flight_next) = &made;
   flight_last_ = &made;
   ++in_flight_count_;
+  made.user_data = sqe.user_data;
+  made.opcode = sqe.opcode;
+  made.sqe_flags = sqe.flags;
+  made.number = next_request_++;
+  by_user_data_.add(made);
   return made;
 }
 
@@ -282,6 +287,7 @@ void sim_kernel::free_request(request& gone) noexcept {
   (before == nullptr ? flight_first_ : before->flight_next) = after;
   (after == nullptr ? flight_last_ : after->flight_previous) = before;
   --in_flight_count_;
+  by_user_data_.remove(gone);
   gone.disarm();
   gone.text.clear();
   gone.size_limit = SIZE_MAX;
@@ -552,10 +558,7 @@ bool sim_kernel::end_everything() noexcept {
 }
 
 void sim_kernel::submit_detached(const io_uring_sqe& sqe) noexcept {
-  request& started = make_request();
-  started.user_data = sqe.user_data;
-  started.opcode = sqe.opcode;
-  started.sqe_flags = sqe.flags;
+  request& started = make_request(sqe);
   if (sqe.opcode == IORING_OP_CLOSE) {
     finish(started, 0);
   } else if (sqe.opcode == IORING_OP_ASYNC_CANCEL) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <rill/runtime/kernel.h>
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
 #include <rill/runtime/uring_abi.h>
@@ -144,7 +145,7 @@ class sim_kernel final : public rill::kernel {
   void show(const completion& posted) noexcept;
   bool place(const completion& posted) noexcept;
   void flush_overflow() noexcept;
-  request& make_request() noexcept;
+  request& make_request(const io_uring_sqe& sqe) noexcept;
   void free_request(request& gone) noexcept;
   void trace_completion(const request& of, int result, unsigned flags) noexcept;
 
@@ -179,6 +180,8 @@ class sim_kernel final : public rill::kernel {
   std::map<std::uint16_t, buffer_group> groups_;
   std::vector<std::unique_ptr<request>> requests_;
   std::vector<request*> unused_;
+  rill::detail::request_table<request> by_user_data_;
+  std::uint64_t next_request_ = 0;
   request* flight_first_ = nullptr;
   request* flight_last_ = nullptr;
   std::size_t in_flight_count_ = 0;

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -132,10 +133,8 @@ const char* name_of(const io_uring_sqe& sqe) noexcept {
 
 /// The one place that every operation passes on its way down.
 void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
-  request& started = make_request();
-  started.user_data = sqe.user_data;
-  started.opcode = sqe.opcode;
-  started.sqe_flags = sqe.flags;
+  request& started = make_request(sqe);
+  started.name = name_of(sqe);
   started.modifiers = sqe.ioprio;
   started.group = sqe.buf_group;
   started.descriptor = sqe.fd;
@@ -405,16 +404,22 @@ void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
   const bool all = any || (sqe.cancel_flags & IORING_ASYNC_CANCEL_ALL) != 0;
   std::vector<request*> found;
   bool is_busy = false;
-  for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
-    const bool matches =
-        any || (by_descriptor ? each->descriptor == sqe.fd : each->user_data == sqe.addr);
-    if (!matches) continue;
+  const auto look_at = [&](request& each) {
     // What a disk works on ends by itself.
-    if (each->is_armed()) is_busy = true;
-    if (each->waits_in == nullptr) continue;
-    found.push_back(each);
-    if (!all) break;
+    if (each.is_armed()) is_busy = true;
+    if (each.waits_in != nullptr) found.push_back(&each);
+  };
+  if (any || by_descriptor) {
+    for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
+      if (any || each->descriptor == sqe.fd) look_at(*each);
+    }
+  } else {
+    by_user_data_.visit(sqe.addr, look_at);
+    std::sort(found.begin(), found.end(),
+              [](const request* a, const request* b) { return a->number < b->number; });
   }
+  // Of several one is meant: the newest, which Linux finds first.
+  if (!all && found.size() > 1) found.erase(found.begin(), found.end() - 1);
   // Linux answers the canceller first: the target's completion is work for the end of enter().
   const int count = static_cast<int>(found.size());
   const int none = is_busy ? -EALREADY : -ENOENT;

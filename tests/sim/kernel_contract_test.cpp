@@ -474,6 +474,24 @@ TEST_P(kernel_contract, options_are_read_back) {
   EXPECT_EQ(calls.set_option(tcp, IPPROTO_TCP, TCP_KEEPIDLE, &zero, sizeof(zero)), -EINVAL);
 }
 
+TEST_P(kernel_contract, of_operations_with_one_tag_the_newest_is_cancelled) {
+  const machine::pair ends = on().connected();
+  char into[4];
+  for (int i = 0; i < 2; ++i) {
+    io_uring_sqe& sqe = on().sqe();
+    ::io_uring_prep_recv(&sqe, ends.far_end, into, i == 0 ? 1 : 4, 0);
+    sqe.user_data = 8;
+    on().submit();
+  }
+  on().start_cancel(8, 9);
+  const std::vector<completion> two = on().wait(2);
+  EXPECT_EQ(two[0].tag, 9U);
+  EXPECT_EQ(two[0].result, 0);
+  EXPECT_EQ(two[1].result, -ECANCELED);
+  EXPECT_EQ(on().send(ends.near_end, "abcd"), 4);
+  EXPECT_EQ(on().result(), 1);  // of the older one
+}
+
 TEST_P(kernel_contract, a_full_submission_queue_gives_no_sqe_until_the_kernel_is_entered) {
   make({4, 8});
   for (int i = 0; i < 4; ++i) ::io_uring_prep_nop(&on().sqe());
