@@ -165,7 +165,7 @@ bool sim_kernel::place(const completion& posted) noexcept {
   if (completion_tail_ - completion_head_ > 1 && !detached_ && !engine_->faults.empty()) {
     io_uring_cqe& before = completions_[(completion_tail_ - 2) & completion_mask_];
     if (before.user_data != cqe.user_data &&
-        engine_->faults.hits(fault_kind::swap_completions, node_->id, {})) {
+        engine_->faults.hits(fault_kind::swap_completions, node_->id, posted.name)) {
       std::swap(before.user_data, cqe.user_data);
       std::swap(before.res, cqe.res);
       std::swap(before.flags, cqe.flags);
@@ -179,8 +179,9 @@ void sim_kernel::flush_overflow() noexcept {
   if (overflow_.empty()) submission_flags_ &= ~IORING_SQ_CQ_OVERFLOW;
 }
 
-void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexcept {
-  const completion posted{user_data, result, flags};
+void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags,
+                      const char* name) noexcept {
+  const completion posted{user_data, result, flags, name};
   if (!engine_->faults.empty() || !held_.empty()) {
     if (hold(posted)) return;
   }
@@ -192,7 +193,7 @@ bool sim_kernel::hold(const completion& posted) noexcept {
   if (detached_ || posted.user_data <= wake_tag) return false;
   std::int64_t time = 0;
   if (const std::int64_t delay =
-          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, {});
+          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, posted.name);
       delay != 0) {
     time = engine_->now() + delay;
   }
@@ -221,7 +222,7 @@ void sim_kernel::show_held() noexcept {
 
 void sim_kernel::show(const completion& posted) noexcept {
   const bool crowded = !detached_ && !engine_->faults.empty() &&
-                       engine_->faults.hits(fault_kind::completion_full, node_->id, {});
+                       engine_->faults.hits(fault_kind::completion_full, node_->id, posted.name);
   if (!overflow_.empty() || crowded || !place(posted)) {
     overflow_.push_back(posted);
     submission_flags_ |= IORING_SQ_CQ_OVERFLOW;
@@ -242,18 +243,19 @@ void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
   if (ended.waits_in != nullptr) ended.waits_in->remove(ended);
   const bool skipped = result >= 0 && (ended.sqe_flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
   const std::uint64_t user_data = ended.user_data;
+  const char* const name = ended.name;
   free_request(ended);
-  if (!skipped) post(user_data, result, flags);
+  if (!skipped) post(user_data, result, flags, name);
 }
 
 bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
   if (!overflow_.empty() || queue_is_full()) return false;
-  if (!engine_->faults.empty() && engine_->faults.hits(fault_kind::end_multishot, node_->id,
-                                                       name_of_opcode(continued.opcode))) {
+  if (!engine_->faults.empty() &&
+      engine_->faults.hits(fault_kind::end_multishot, node_->id, continued.name)) {
     return false;
   }
   trace_completion(continued, result, flags | IORING_CQE_F_MORE);
-  post(continued.user_data, result, flags | IORING_CQE_F_MORE);
+  post(continued.user_data, result, flags | IORING_CQE_F_MORE, continued.name);
   return true;
 }
 
@@ -289,6 +291,7 @@ void sim_kernel::free_request(request& gone) noexcept {
   --in_flight_count_;
   by_user_data_.remove(gone);
   gone.disarm();
+  gone.name = "";
   gone.text.clear();
   gone.size_limit = SIZE_MAX;
   gone.target.reset();

@@ -109,6 +109,7 @@ class sim_kernel final : public rill::kernel {
     std::uint64_t user_data;
     std::int32_t result;
     std::uint32_t flags;
+    const char* name;  ///< of its operation, as faults know it
   };
   /// One that a fault shows later than it happened.
   struct held_completion {
@@ -138,7 +139,7 @@ class sim_kernel final : public rill::kernel {
   int copy_header(request& started) noexcept;
   int copy_destination(request& started, const void* name, unsigned size) noexcept;
 
-  void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
+  void post(std::uint64_t user_data, int result, unsigned flags, const char* name = "") noexcept;
   bool queue_is_full() const noexcept;
   bool hold(const completion& posted) noexcept;
   void show_held() noexcept;

@@ -147,8 +147,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
     return;
   }
-  const char* const name = name_of(sqe);
-  if (const int error = engine_->interact(node_->id, name); error != 0) {
+  if (const int error = engine_->interact(node_->id, started.name); error != 0) {
     if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
     const std::shared_ptr<file> target = ends_connection(error) && moves_bytes(sqe)
                                              ? node_->find_file(sqe.fd)
@@ -162,7 +161,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     const std::size_t most =
         sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG && sqe.opcode != IORING_OP_SENDMSG ? sqe.len
                                                                                           : whole;
-    const std::size_t limit = engine_->faults.shortened(node_->id, name, most);
+    const std::size_t limit = engine_->faults.shortened(node_->id, started.name, most);
     if (limit != most) started.size_limit = limit;
   }
   dispatch(started, sqe);
@@ -289,8 +288,7 @@ void sim_kernel::start_on_file(request& started) {
 void sim_kernel::start_on_disk(request& started) {
   std::int64_t time = engine_->draw(disk_random_, engine_->options.disk_time);
   if (!engine_->faults.empty()) {
-    time +=
-        engine_->faults.delay_of(fault_kind::slow_disk, node_->id, name_of_opcode(started.opcode));
+    time += engine_->faults.delay_of(fault_kind::slow_disk, node_->id, started.name);
   }
   engine_->events.arm(started, engine_->now() + time);
 }

@@ -247,6 +247,36 @@ TEST_F(sim_rule, an_echo_session_bears_whatever_the_kernel_may_do) {
   }
 }
 
+TEST_F(sim_rule, a_rule_of_one_operation_meets_its_completions_too) {
+  const std::vector<std::pair<const char*, sim::fault>> all{
+      {"early end, recv_multishot", sim::early_end().of("recv_multishot")},
+      {"early end, recv", sim::early_end().of("recv")},
+      {"late, recv", sim::late_completions(200us).of("recv")},
+      {"late, recv_multishot", sim::late_completions(200us).of("recv_multishot")},
+      {"disordered, recv", sim::disordered_completions().of("recv")},
+      {"overflow, recv", sim::completion_overflow().of("recv")},
+  };
+  for (const auto& [name, imposed] : all) {
+    SCOPED_TRACE(name);
+    const auto guard = world_.inject(imposed);
+    run([]() -> task<> {
+      co_await with_nursery([](nursery& clients) -> task<> {
+        for (int i = 0; i < 5; ++i) {
+          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string(3000, 'x'),
+                        10);
+        }
+        co_return;
+      });
+    });
+    EXPECT_GT(guard.match_count(), 0U);
+  }
+  const auto none = world_.inject(sim::late_completions(1ms).of("accept"));
+  const auto hit = world_.inject(sim::completion_overflow().of("recv").only(3));
+  talk();
+  EXPECT_EQ(none.match_count(), 1U);
+  EXPECT_GT(hit.match_count(), 3U);
+}
+
 TEST_F(sim_rule, all_of_them_together_over_many_seeds) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     sim::world world(seed);
