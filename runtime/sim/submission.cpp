@@ -294,13 +294,14 @@ void sim_kernel::start_on_disk(request& started) {
 }
 
 void sim_kernel::disk_is_done(request& asked) noexcept {
-  node_->storage.is_full =
-      !engine_->faults.empty() && engine_->faults.holds(fault_kind::full_disk, node_->id);
-  if (asked.opcode == IORING_OP_OPENAT) {
-    finish(asked, open_path(asked));
-  } else {
-    finish(asked, static_cast<disk_file&>(*asked.target).carry_out(asked));
-  }
+  const bool takes_room = asked.opcode == IORING_OP_OPENAT || asked.opcode == IORING_OP_WRITE;
+  node_->storage.is_full = takes_room && !engine_->faults.empty() &&
+                           engine_->faults.hits(fault_kind::full_disk, node_->id, asked.name);
+  const int result = asked.opcode == IORING_OP_OPENAT
+                         ? open_path(asked)
+                         : static_cast<disk_file&>(*asked.target).carry_out(asked);
+  node_->storage.is_full = false;
+  finish(asked, result);
 }
 
 int sim_kernel::open_path(const request& asked) {

@@ -277,6 +277,48 @@ TEST_F(sim_rule, a_rule_of_one_operation_meets_its_completions_too) {
   EXPECT_GT(hit.match_count(), 3U);
 }
 
+TEST_F(sim_rule, a_bandwidth_holds_when_its_rule_says) {
+  const auto thin = world_.inject(sim::bandwidth(1000).only(1'000'000));
+  EXPECT_LT(talk(5000), 1s);
+  EXPECT_GT(thin.match_count(), 0U);
+  EXPECT_LT(thin.match_count(), 1'000'000U);
+}
+
+TEST_F(sim_rule, a_full_disk_is_full_when_and_for_whom_its_rule_says) {
+  const auto full = world_.inject(sim::full_disk().of("write").only(2));
+  run([]() -> task<> {
+    file made = co_await file::open("/var/new", open_mode::write | open_mode::create);
+    for (int i = 1; i <= 3; ++i) {
+      bool is_written = true;
+      try {
+        co_await made.write_all_at(std::as_bytes(std::span("x", 1)), 0);
+      } catch (const io_error& error) {
+        EXPECT_EQ(error.code(), std::errc::no_space_on_device);
+        is_written = false;
+      }
+      EXPECT_EQ(is_written, i != 2);
+    }
+  });
+  EXPECT_EQ(full.match_count(), 3U);
+}
+
+TEST_F(sim_rule, a_rule_that_could_never_hold_is_refused) {
+  const sim::fault senseless[] = {
+      sim::loss(0.1).of("send"),
+      sim::bandwidth(1000).of("send"),
+      sim::pause().of("recv"),
+      sim::pause().sometimes(0.5),
+      sim::pause().only(3),
+      sim::clock_jump(1h).beginning_with(2),
+      sim::clock_jump(1h).of("read"),
+      sim::failure("connect", ECONNREFUSED).to(server_),
+      sim::failure("connect", ECONNREFUSED).between(client_, server_),
+      sim::pause().to(server_),
+      sim::loss(0.1).on(client_).to(server_),
+  };
+  for (const sim::fault& each : senseless) EXPECT_THROW(world_.inject(each), std::invalid_argument);
+}
+
 TEST_F(sim_rule, all_of_them_together_over_many_seeds) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     sim::world world(seed);
