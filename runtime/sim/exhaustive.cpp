@@ -335,21 +335,22 @@ class runner {
 
   exhaustive_report run() {
     if (const char* const only = std::getenv("RILL_SIM_POINT")) {
-      visit_one(detail::parse_point(only));
+      visit_one(detail::parse_point(only), false);
+      if (report_.failure.empty()) report_.summary = name_ + ": nothing fails at " + only;
       return report_;
     }
     detail::run_state& state = detail::this_run();
     state.is_silent = true;
     if (const std::string outcome = visit(*body_, options_, point(), &base_); !outcome.empty()) {
       state.is_silent = false;
-      visit_one(point());
+      visit_one(point(), true);
       return report_;
     }
     report_.interaction_count = base_.interactions.size();
     report_.moment_count = base_.moment_count;
     const bool all = errors() && whims() && moments() && allocations();
     state.is_silent = false;
-    if (!all) visit_one(failed_);
+    if (!all) visit_one(failed_, true);
     summarize();
     return report_;
   }
@@ -422,12 +423,12 @@ class runner {
     return true;
   }
 
-  /// With a trace.
-  void visit_one(const point& at) {
+  /// With a trace. `has_failed`: once before in this run, so that it must fail again.
+  void visit_one(const point& at, bool has_failed) {
     detail::this_run().last_failure.clear();
     const crash_note note(name_, at);
     const std::string outcome = visit(*body_, options_, at, nullptr);
-    if (outcome.empty() && at.what == point::kind::none) return;
+    if (outcome.empty() && !has_failed) return;
     std::string what = detail::text_of(at);
     if (at.what == point::kind::error && at.at <= base_.interactions.size()) {
       const detail::interaction& hit = base_.interactions[at.at - 1];

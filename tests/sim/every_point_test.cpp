@@ -284,6 +284,25 @@ TEST_F(sim_points, every_transfer_of_the_undisturbed_run_is_cut_short) {
   EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=short:"));
 }
 
+/// A session of one sleep, alone on its host.
+void sleep_once(sim::trial& run) {
+  sim::host& host = run.world().add_host("host", "10.0.0.1");
+  run.run(host.run([]() -> task<> { co_await sleep_for(1ms); }));
+}
+
+class chosen_point {
+ public:
+  explicit chosen_point(const char* text) { ::setenv("RILL_SIM_POINT", text, 1); }
+  chosen_point(const chosen_point&) = delete;
+  chosen_point& operator=(const chosen_point&) = delete;
+  ~chosen_point() { ::unsetenv("RILL_SIM_POINT"); }
+};
+
+TEST_F(sim_points, a_chosen_point_that_passes_is_no_failure) {
+  const chosen_point once("cancel:1");
+  EXPECT_EQ(sim::every_point("fine", sleep_once).failure, "");
+}
+
 // ---------------------------------------------------------------- canaries
 
 TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caught) {
