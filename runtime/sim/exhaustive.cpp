@@ -69,7 +69,7 @@ struct trial_state {
   std::uint64_t allocation_count = 0;
   std::vector<program*> waited_for;
   bool session_succeeded = false;
-  bool struck = false;
+  bool has_peer = false;
 };
 
 /// What the runner needs of a world.
@@ -165,11 +165,15 @@ void trial::run(program& session, host* peer) {
   bool failed = false;
 
   state.hosts_under_test.push_back(session.state_->on().id);
+  state.has_peer = peer != nullptr;
   if (peer != nullptr) state.hosts_under_test.push_back(peer->number());
   const std::uint64_t first_step = time.step_count;
   const std::uint64_t strike_step = first_step + state.strike.at;
-  const bool by_time =
-      state.strike.what >= point::kind::cancel && state.strike.what <= point::kind::crash_restart;
+  const bool takes_peer =
+      state.strike.what == point::kind::crash || state.strike.what == point::kind::crash_restart;
+  const bool by_time = state.strike.what == point::kind::cancel ||
+                       state.strike.what == point::kind::late_cancel ||
+                       (takes_peer && peer != nullptr);
   const auto run_until = [&](const std::function<bool()>& condition) {
     // An error of another program is one thing; the session goes on.
     for (;;) {
@@ -189,7 +193,6 @@ void trial::run(program& session, host* peer) {
   if (by_time) {
     run_until([&] { return session.has_ended() || time.step_count >= strike_step; });
     if (!session.has_ended()) {
-      state.struck = true;
       failed = true;  // whatever it says: it was disturbed
       switch (state.strike.what) {
         case point::kind::cancel:
@@ -316,6 +319,7 @@ std::string visit(const scenario& body, const exhaustive_options& options, const
     if (counted != nullptr) {
       counted->interactions = std::move(state.interactions);
       counted->hosts_under_test = state.hosts_under_test;
+      counted->has_peer = state.has_peer;
       counted->moment_count = state.moment_count;
       counted->allocation_count = memory.count;
     }
@@ -407,7 +411,7 @@ class runner {
         if (!passes({point::kind::cancel, i, 0}, report_.cancel_count)) return false;
         if (!passes({point::kind::late_cancel, i, 0}, report_.cancel_count)) return false;
       }
-      if (options_.crashes && base_.hosts_under_test.size() > 1) {
+      if (options_.crashes && base_.has_peer) {
         if (!passes({point::kind::crash, i, 0}, report_.crash_count)) return false;
         if (!passes({point::kind::crash_restart, i, 0}, report_.crash_count)) return false;
       }

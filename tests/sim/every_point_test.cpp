@@ -303,6 +303,19 @@ TEST_F(sim_points, a_chosen_point_that_passes_is_no_failure) {
   EXPECT_EQ(sim::every_point("fine", sleep_once).failure, "");
 }
 
+TEST_F(sim_points, nothing_vanishes_for_a_session_without_a_peer) {
+  for (const char* const text : {"crash:1", "crash-restart:1"}) {
+    const chosen_point once(text);
+    EXPECT_EQ(sim::every_point("alone", sleep_once).failure, "");
+  }
+  visit("two sessions without a peer", [](sim::trial& run) {
+    for (const char* const address : {"10.0.0.1", "10.0.0.2"}) {
+      sim::host& host = run.world().add_host(address, address);
+      run.run(host.run([]() -> task<> { co_await sleep_for(1ms); }));
+    }
+  });
+}
+
 // ---------------------------------------------------------------- canaries
 
 TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caught) {
