@@ -466,7 +466,9 @@ int sim_kernel::pipe(int (&descriptors)[2]) noexcept {
 
 std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
                                   std::size_t size) noexcept {
+  bool is_carried_out = false;
   const auto sent = socket_call(call::sendfile, socket, [&](detail::socket& to) {
+    is_carried_out = true;
     const std::shared_ptr<detail::file> from = node_->find_file(file);
     if (from == nullptr) return -EBADF;
     if (!from->is_on_disk()) return -ESPIPE;
@@ -482,7 +484,8 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
     if (count > 0) offset += count;
     return count;
   });
-  if (sent == -ECONNRESET || sent == -EPIPE) {
+  // A fault says so; what the socket says itself is no news to it.
+  if (!is_carried_out && ends_connection(-sent)) {
     if (const std::shared_ptr<detail::file> lost = node_->find_file(socket)) {
       lost->lose_connection();
     }

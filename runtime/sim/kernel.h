@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include <rill/runtime/kernel.h>
@@ -201,6 +200,8 @@ class ring_file final : public file {
   progress attempt(request& tried) override;
 };
 
+/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
+bool ends_connection(int error) noexcept;
 const char* name_of_opcode(unsigned opcode) noexcept;
 const char* name_of(const io_uring_sqe& sqe) noexcept;
 /// Its result is a number of bytes.

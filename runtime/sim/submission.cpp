@@ -101,8 +101,7 @@ const char* name_of_opcode(unsigned opcode) noexcept {
   }
 }
 
-/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
-static bool ends_connection(int error) noexcept {
+bool ends_connection(int error) noexcept {
   return error == ECONNRESET || error == EPIPE || error == ETIMEDOUT || error == EHOSTUNREACH;
 }
 
