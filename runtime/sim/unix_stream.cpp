@@ -209,17 +209,28 @@ progress unix_stream::receive(request& tried) {
     tried.done += size;
   }
   const bool all = (tried.flags & MSG_WAITALL) != 0 && !peek;
-  const bool over = receive_is_over();
-  if (wanted != 0 && (result == 0 || (all && tried.done < wanted && !over))) {
-    if (result != 0 && result == static_cast<int>(tried.size_limit)) {
-      // A fault cuts it short.
-    } else if (result != 0) {
-      if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(false, true);
-      return progress::would_block;
-    } else {
-      result = receive_state();
-      if (result == wait) return progress::would_block;
+  const bool is_nothing = wanted == 0 && !incoming_.empty();  // asked for, and there is some
+  std::size_t size = 0;
+  int result = 0;
+  for (;;) {
+    size = tried.limited(tried.done + std::min(wanted - tried.done, incoming_.size())) - tried.done;
+    scatter(tried.pieces, tried.done, incoming_.data(), size);
+    result = static_cast<int>(tried.done + size);
+    if (!peek) {
+      incoming_.consume(size);
+      tried.done += size;
     }
+    const bool is_cut = tried.done == tried.size_limit;  // by a fault
+    if (!all || result == 0 || tried.done == wanted || is_cut || receive_is_over()) break;
+    // The room may bring more at once, which nobody else would tell us of: we do not wait yet.
+    if (const std::shared_ptr<unix_stream> peer = peer_.lock(); peer != nullptr && size != 0) {
+      peer->changed(false, true);
+    }
+    if (incoming_.empty()) return progress::would_block;
+  }
+  if (result == 0 && !is_nothing) {
+    result = receive_state();
+    if (result == wait) return progress::would_block;
   }
   if (tried.header != nullptr && result >= 0) {
     tried.header->msg_namelen = 0;

@@ -296,6 +296,30 @@ TEST_P(unix_contract, a_full_receiver_makes_senders_of_datagrams_wait) {
   }
 }
 
+TEST_P(unix_contract, receiving_all_goes_on_with_what_the_room_lets_come) {
+  const machine::pair ends = pair(SOCK_STREAM);
+  const std::string much(400'000, 'x');
+  std::string into(much.size(), '.');
+  io_uring_sqe& sending = on().sqe();
+  ::io_uring_prep_send(&sending, ends.near_end, much.data(), much.size(),
+                       MSG_NOSIGNAL | MSG_WAITALL);
+  on().submit();
+  ::io_uring_prep_recv(&on().sqe(), ends.far_end, into.data(), into.size(), MSG_WAITALL);
+  for (const completion& each : on().wait(2)) EXPECT_EQ(each.result, 400'000);
+  EXPECT_EQ(into, much);
+}
+
+TEST_P(unix_contract, receiving_nothing_waits_until_there_is_something) {
+  const machine::pair ends = pair(SOCK_STREAM);
+  std::string text;
+  EXPECT_EQ(on().receive(ends.far_end, text, 0, MSG_DONTWAIT), -EAGAIN);
+  EXPECT_EQ(on().send(ends.near_end, "x"), 1);
+  EXPECT_EQ(on().receive(ends.far_end, text, 0), 0);
+  EXPECT_EQ(on().receive(ends.far_end, text, 1), 1);
+  EXPECT_EQ(on().close(ends.near_end), 0);
+  EXPECT_EQ(on().receive(ends.far_end, text, 0), 0);
+}
+
 TEST_P(unix_contract, an_unnamed_bind_takes_a_free_abstract_name) {
   const int first = socket(SOCK_DGRAM);
   EXPECT_EQ(bind(first, {}), 0);
