@@ -83,6 +83,7 @@ class unix_stream final : public unix_socket {
   progress send(request& tried);
   bool send_piece(request& tried);
   void wake_peer();
+  void wake_clients();
   std::size_t write(const std::byte* from, std::size_t size);
   /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
   int receive_state();
@@ -94,6 +95,8 @@ class unix_stream final : public unix_socket {
   std::string peer_name_;
   byte_queue incoming_;
   std::deque<std::shared_ptr<unix_stream>> ready_;  ///< of a listener
+  /// Those that found the queue full, in the order of their coming.
+  std::vector<std::weak_ptr<unix_stream>> waiting_clients_;
   std::size_t backlog_ = 0;
   bool listening_ = false;
   bool connected_ = false;

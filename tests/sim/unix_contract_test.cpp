@@ -296,6 +296,30 @@ TEST_P(unix_contract, a_full_receiver_makes_senders_of_datagrams_wait) {
   }
 }
 
+TEST_P(unix_contract, a_connect_waits_while_the_queue_of_its_listener_is_full) {
+  const int listening = socket(SOCK_STREAM);
+  EXPECT_EQ(bind(listening, abstract()), 0);
+  EXPECT_EQ(on().calls().listen(listening, 0), 0);
+  EXPECT_EQ(connect(socket(SOCK_STREAM), abstract()), 0);
+  unsigned size = 0;
+  const sockaddr_un name = address(abstract(), size);
+  const auto start_connect = [&](std::uint64_t tag) {
+    io_uring_sqe& sqe = on().sqe();
+    ::io_uring_prep_connect(&sqe, socket(SOCK_STREAM), reinterpret_cast<const sockaddr*>(&name),
+                            size);
+    sqe.user_data = tag;
+    on().submit();
+  };
+  start_connect(7);
+  ::io_uring_prep_accept(&on().sqe(), listening, nullptr, nullptr, 0);
+  for (const completion& each : on().wait(2)) EXPECT_GE(each.result, 0) << each.tag;
+  start_connect(8);  // the one before is in the queue
+  ::io_uring_prep_shutdown(&on().sqe(), listening, SHUT_RDWR);
+  for (const completion& each : on().wait(2)) {
+    EXPECT_EQ(each.result, each.tag == 8 ? -ECONNREFUSED : 0);
+  }
+}
+
 TEST_P(unix_contract, receiving_all_goes_on_with_what_the_room_lets_come) {
   const machine::pair ends = pair(SOCK_STREAM);
   const std::string much(400'000, 'x');
