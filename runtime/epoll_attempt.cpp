@@ -278,8 +278,11 @@ progress epoll_kernel::send(watch& on, request& tried) noexcept {
 
 progress epoll_kernel::accept(watch& on, request& tried) noexcept {
   const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
-  const nonblocking_scope scope(tried.descriptor);
-  if (scope.status() != 0) return finish(tried, scope.status());
+  // For good, not for the call: a loop of another process that has the same listener, and clears
+  // the flag between our setting it and our call, would leave us blocked in it.
+  if (const int status = make_nonblocking(tried.descriptor); status < 0) {
+    return finish(tried, status);
+  }
   for (int share = share_max; share > 0; --share) {
     const int made =
         ::accept4(tried.descriptor, reinterpret_cast<sockaddr*>(tried.memory),

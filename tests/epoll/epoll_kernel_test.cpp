@@ -130,13 +130,39 @@ TEST_F(epoll_kernel, blocking_descriptors_stay_blocking) {
   ASSERT_EQ(on().calls().pipe(ends), 0);
   char into[8];
   start_read(ends[0], into, sizeof(into), 3);
-  for (const int each : {listening, near_end, far_end, ends[0], ends[1]}) {
+  for (const int each : {near_end, far_end, ends[0], ends[1]}) {
     EXPECT_EQ(::fcntl(each, F_GETFL) & O_NONBLOCK, 0);
   }
   EXPECT_EQ(::write(ends[1], "x", 1), 1);
   EXPECT_EQ(on().result(), 1);
   on().calls().close(ends[0]);
   on().calls().close(ends[1]);
+}
+
+TEST_F(epoll_kernel, a_listener_never_blocks_as_long_as_other_loops_may_accept_from_it_too) {
+  sockaddr_in name{};
+  const int listening = on().listener(name);
+  machine other(false, {256, 1024});
+  const auto accepts_wait = [&](machine& at, int flags) {
+    io_uring_sqe& sqe = at.sqe();
+    ::io_uring_prep_accept(&sqe, listening, nullptr, nullptr, flags);
+    sqe.user_data = 3;
+    at.submit();
+  };
+  accepts_wait(on(), 0);
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  other.calls().adopt(listening);  // as a listener that several loops have
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  accepts_wait(other, 0);
+  on().start_cancel(3, 4);
+  EXPECT_EQ(on().wait(2)[1].result, -ECANCELED);
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  const int asking = ::socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(asking, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  const int accepted = other.result();
+  EXPECT_GE(accepted, 0);
+  other.calls().close(accepted);
+  ::close(asking);
 }
 
 TEST_F(epoll_kernel, a_connection_that_somebody_else_has_accepted_does_not_block) {
