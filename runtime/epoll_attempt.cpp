@@ -342,6 +342,16 @@ progress epoll_kernel::poll_completed(request& tried, unsigned events) noexcept 
 
 // ---------------------------------------------------------------- pipes, terminals, event counters
 
+/// What poll(2) says of it now. A signal that is handled just then may make that EINTR.
+static bool is_ready(int descriptor, short events) noexcept {
+  pollfd asked{descriptor, events, 0};
+  int status = 0;
+  do {
+    status = ::poll(&asked, 1, 0);
+  } while (status < 0 && errno == EINTR);
+  return status > 0;
+}
+
 /// RWF_NOWAIT where the descriptor knows it; else poll(2) first, for the descriptor may be shared
 /// with other processes and must go on blocking for them.
 progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
@@ -355,8 +365,7 @@ progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLIN, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, true);
+      if (!is_ready(tried.descriptor, POLLIN)) return would_block(on, tried, true);
       got = ::read(tried.descriptor, tried.memory, tried.size);
     }
     if (got >= 0) return finish(tried, got);
@@ -377,8 +386,7 @@ progress epoll_kernel::write_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLOUT, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, false);
+      if (!is_ready(tried.descriptor, POLLOUT)) return would_block(on, tried, false);
       sent = ::write(tried.descriptor, tried.memory,
                      std::min<std::size_t>(tried.size, pipe_write_size_max));
     }

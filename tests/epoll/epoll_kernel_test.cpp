@@ -6,13 +6,17 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -296,6 +300,66 @@ TEST_F(epoll_kernel, a_terminal_is_read_when_it_has_a_line) {
   EXPECT_EQ(on().calls().enter(0, 1, on().calls().now() + 5'000'000), -ETIME);
   EXPECT_EQ(::write(master, "lo\n", 3), 3);
   EXPECT_EQ(on().wait().result, 6);
+  ::close(terminal);
+  ::close(master);
+}
+
+/// Signals all the time, each with a handler, as long as this lives.
+class signal_storm {
+ public:
+  signal_storm() {
+    struct sigaction handled{};
+    handled.sa_handler = [](int) {};
+    handled.sa_flags = SA_RESTART;
+    ::sigaction(SIGALRM, &handled, &before_);
+    const itimerval often{{0, 50}, {0, 50}};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+  }
+  signal_storm(const signal_storm&) = delete;
+  signal_storm& operator=(const signal_storm&) = delete;
+  ~signal_storm() {
+    const itimerval none{};
+    ::setitimer(ITIMER_REAL, &none, nullptr);
+    ::sigaction(SIGALRM, &before_, nullptr);
+  }
+
+ private:
+  struct sigaction before_{};
+};
+
+TEST_F(epoll_kernel, a_signal_does_not_make_a_read_of_a_terminal_block) {
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
+  ASSERT_GE(master, 0);
+  ASSERT_EQ(::grantpt(master), 0);
+  ASSERT_EQ(::unlockpt(master), 0);
+  const int terminal = ::open(::ptsname(master), O_RDWR | O_NOCTTY);
+  ASSERT_GE(terminal, 0);
+  std::atomic<bool> is_over = false;
+  std::atomic<bool> was_blocked = false;
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  ::pthread_sigmask(SIG_BLOCK, &alarm, nullptr);  // of the rescuer, who inherits it
+  std::thread rescuer([&] {
+    const std::int64_t until = on().calls().now() + 10'000'000'000;
+    while (!is_over && on().calls().now() < until) ::poll(nullptr, 0, 10);
+    if (is_over) return;
+    was_blocked = true;
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(::write(master, "line\n", 5), 5);
+  });
+  ::pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
+  {
+    const signal_storm storm;
+    char into[16];
+    for (int i = 0; i < 5000 && !was_blocked; ++i) {
+      start_read(terminal, into, sizeof(into), 5);
+      on().start_cancel(5, 6);
+      on().wait(2);
+    }
+  }
+  is_over = true;
+  rescuer.join();
+  EXPECT_FALSE(was_blocked);
   ::close(terminal);
   ::close(master);
 }
