@@ -235,6 +235,7 @@ class epoll_kernel final : public system_kernel {
   bool post_more(request& continued, int result, unsigned flags) noexcept;
 
   // epoll_files.cpp
+  int open_job_descriptor() noexcept;
   void start_job(const request& asked, watch* on) noexcept;
   file_job* make_job(request& kept, watch* on) noexcept;
   progress read_cached(watch& on, request& tried) noexcept;

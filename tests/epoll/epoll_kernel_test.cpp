@@ -24,6 +24,7 @@
 #include <rill/runtime/kernel.h>
 
 #define make_uring_kernel make_epoll_kernel  // the machine asks for it by this name
+#include "runtime/child_process.h"
 #include "sim/machine.h"
 #include "support/files.h"
 
@@ -362,6 +363,53 @@ TEST_F(epoll_kernel, a_signal_does_not_make_a_read_of_a_terminal_block) {
   EXPECT_FALSE(was_blocked);
   ::close(terminal);
   ::close(master);
+}
+
+/// The result of `body` in a child whose epoll can watch nothing more.
+template <class Body>
+int without_memory_for_epoll(Body body) {
+  rill::test::child_process child([&] {
+    machine on(false, {256, 1024});
+    return rill::test::refuse_system_call(SYS_epoll_ctl, ENOMEM) ? body(on) : 99;
+  });
+  const std::string text = child.rest();
+  EXPECT_EQ(text, "");
+  return child.wait();
+}
+
+TEST(epoll_memory, every_file_operation_is_told_that_there_is_none) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              for (int i = 1; i <= 3; ++i) {
+                ::io_uring_prep_openat(&on.sqe(), AT_FDCWD, "/etc/hosts", O_RDONLY, 0);
+                if (on.result() != -ENOMEM) return i;
+              }
+              return 0;
+            }),
+            0);
+}
+
+TEST(epoll_memory, a_file_is_closed_without_it) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              const int file = ::open("/etc/hosts", O_RDONLY);
+              char into[4];
+              ::io_uring_prep_read(&on.sqe(), file, into, sizeof(into), 0);
+              if (on.result() != 4) return 1;  // known to be a file now
+              ::io_uring_prep_close(&on.sqe(), file);
+              if (on.result() != 0) return 2;
+              return ::fcntl(file, F_GETFD) == -1 ? 0 : 3;
+            }),
+            0);
+}
+
+TEST(epoll_memory, a_send_that_cannot_wait_tells_what_it_has_sent) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              int ends[2];
+              if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return 1;
+              const std::string much(10'000'000, 'x');
+              const int sent = on.send(ends[0], much, MSG_NOSIGNAL | MSG_WAITALL);
+              return sent > 0 && sent < 10'000'000 ? 0 : 2;
+            }),
+            0);
 }
 
 TEST_F(epoll_kernel, devices_that_cannot_be_polled_are_read_all_the_same) {
