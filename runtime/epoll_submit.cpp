@@ -223,14 +223,19 @@ bool epoll_kernel::must_wait_first(watch& on, const request& asked) noexcept {
 void epoll_kernel::wait_at(watch& on, const request& asked) noexcept {
   unsigned events = is_reading(asked) ? 0U : unsigned{EPOLLOUT};
   if (asked.opcode == IORING_OP_POLL_ADD) events = asked.flags & 0xffffU;
-  const int status = arm(on, events);
+  int status = arm(on, events);
   if (status == -EPERM) {  // a device that cannot be polled: it blocks a thread of the pool
-    start_job(asked, &on);
-    return;
+    if (asked.opcode == IORING_OP_READ || asked.opcode == IORING_OP_WRITE) {
+      start_job(asked, &on);
+      return;
+    }
+    status = -EINVAL;  // as __io_arm_poll_handler() says where there is nothing to wait for
   }
   request* const kept = status < 0 ? nullptr : keep(asked);
   if (kept == nullptr) {
-    answer(asked, status < 0 ? status : -ENOMEM);
+    // What was moved before is told, as withdraw() does.
+    const int failure = status < 0 ? status : -ENOMEM;
+    answer(asked, asked.done != 0 ? static_cast<int>(asked.done) : failure);
     delete asked.message;
     return;
   }

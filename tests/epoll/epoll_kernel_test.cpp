@@ -365,6 +365,16 @@ TEST_F(epoll_kernel, a_signal_does_not_make_a_read_of_a_terminal_block) {
   ::close(master);
 }
 
+TEST_F(epoll_kernel, a_poll_that_could_never_end_is_refused) {
+  const rill::test::temporary_folder folder;
+  const int file = ::open(folder.made("a", "text").c_str(), O_RDONLY);
+  ::io_uring_prep_poll_add(&on().sqe(), file, POLLPRI);
+  EXPECT_EQ(on().result(), -EINVAL);
+  ::io_uring_prep_poll_add(&on().sqe(), file, POLLIN);
+  EXPECT_EQ(on().result(), POLLIN);
+  ::close(file);
+}
+
 /// The result of `body` in a child whose epoll can watch nothing more.
 template <class Body>
 int without_memory_for_epoll(Body body) {
