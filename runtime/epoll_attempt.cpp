@@ -57,6 +57,9 @@ bool advance(request& asked, std::size_t moved) noexcept {
       return false;
     }
     asked.message->header.msg_iov = asked.message->pieces.data();
+    // They have gone, or come, with the first part: io_sendmsg(), io_recvmsg().
+    asked.message->header.msg_control = nullptr;
+    asked.message->header.msg_controllen = 0;
   }
   msghdr& header = asked.message->header;
   while (header.msg_iovlen != 0 && moved >= header.msg_iov->iov_len) {

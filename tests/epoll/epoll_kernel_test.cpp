@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -373,6 +375,50 @@ TEST_F(epoll_kernel, a_poll_that_could_never_end_is_refused) {
   ::io_uring_prep_poll_add(&on().sqe(), file, POLLIN);
   EXPECT_EQ(on().result(), POLLIN);
   ::close(file);
+}
+
+TEST_F(epoll_kernel, descriptors_in_a_message_go_once_however_many_parts_it_is_sent_in) {
+  int ends[2];
+  ASSERT_EQ(on().calls().socket_pair(AF_UNIX, SOCK_STREAM, ends), 0);
+  std::string much(1'000'000, 'x');
+  iovec piece{much.data(), much.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof(control);
+  cmsghdr* const carried = CMSG_FIRSTHDR(&header);
+  carried->cmsg_level = SOL_SOCKET;
+  carried->cmsg_type = SCM_RIGHTS;
+  carried->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(carried), &ends[0], sizeof(int));
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_sendmsg(&sqe, ends[0], &header, MSG_NOSIGNAL | MSG_WAITALL);
+  on().submit();
+  int carried_count = 0;
+  for (std::size_t received = 0; received < much.size();) {
+    std::string text(much.size(), '.');
+    iovec into{text.data(), text.size()};
+    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+    msghdr got{};
+    got.msg_iov = &into;
+    got.msg_iovlen = 1;
+    got.msg_control = room;
+    got.msg_controllen = sizeof(room);
+    const ssize_t size = ::recvmsg(ends[1], &got, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size < 0) on().calls().enter(0, 0, 0);  // the sender goes on
+    if (size > 0) received += static_cast<std::size_t>(size);
+    if (const cmsghdr* const came = CMSG_FIRSTHDR(&got); size > 0 && came != nullptr) {
+      ++carried_count;
+      int descriptor = -1;
+      std::memcpy(&descriptor, CMSG_DATA(came), sizeof(descriptor));
+      ::close(descriptor);
+    }
+  }
+  EXPECT_EQ(on().result(), 1'000'000);
+  EXPECT_EQ(carried_count, 1);
+  for (const int each : ends) on().calls().close(each);
 }
 
 /// The result of `body` in a child whose epoll can watch nothing more.
