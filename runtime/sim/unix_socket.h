@@ -121,6 +121,7 @@ class unix_datagram final : public unix_socket {
   progress attempt(request& tried) override;
   int pending_error() noexcept override;
   bool has_peer() const noexcept override { return connected_; }
+  bool keeps_order() const noexcept override { return false; }
 
  private:
   struct datagram {
@@ -139,11 +140,13 @@ class unix_datagram final : public unix_socket {
   /// The name of who sent it, as it is now.
   static std::string name_of(const datagram& taken);
   bool is_full() const noexcept;
+  void keep_waiting(unix_datagram& sender);
+  void wake_senders();
   void pop();
 
   std::deque<datagram> queue_;
   std::weak_ptr<unix_datagram> peer_;
-  /// Senders that found the queue full, in the order of their coming.
+  /// Senders and pollers that found the queue full, in the order of their coming.
   std::vector<std::weak_ptr<unix_datagram>> waiting_senders_;
   std::string peer_name_;
   bool connected_ = false;
