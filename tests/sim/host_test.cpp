@@ -206,6 +206,17 @@ TEST(sim_file, sending_one_after_the_own_end_leaves_the_other_direction_alone) {
   world.run(serving);
 }
 
+TEST(sim_file, a_folder_is_not_moved_into_itself) {
+  sim::world world(29);
+  auto& host = world.add_host("a", "10.0.0.1");
+  host.write_file("/a/b/c", "text");
+  EXPECT_THROW(host.rename_file("/a", "/a/d"), std::invalid_argument);
+  EXPECT_THROW(host.rename_file("/a", "/a/b/d"), std::invalid_argument);
+  EXPECT_EQ(host.read_file("/a/b/c"), "text");
+  host.rename_file("/a/b", "/d");
+  EXPECT_EQ(host.read_file("/d/c"), "text");
+}
+
 TEST(sim_names, a_service_is_found_by_its_hosts_name) {
   sim::world world(6);
   world.add_name_server("10.0.0.53");
