@@ -329,7 +329,6 @@ TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caug
       [&](sim::trial& run) {
         sim::host& server = run.world().add_host("server", "10.0.0.1");
         sim::host& client = run.world().add_host("client", "10.0.0.2");
-        conversation so_far;
         server.run([&]() -> task<> {
           auto listener = tcp_listener::bind(at("0.0.0.0:80"));
           co_await serve(listener, broken_echo);
@@ -348,8 +347,7 @@ TEST_F(sim_points, canary_a_server_that_loses_its_place_in_a_short_write_is_caug
           }
         });
         run.run(session, server);
-        require(!run.succeeded() || !gave_up || server.is_down() || so_far.asked != 0,
-                "a live server answers in full");
+        require(!run.succeeded() || !gave_up || server.is_down(), "a live server answers in full");
       },
       [] {
         sim::exhaustive_options options;
