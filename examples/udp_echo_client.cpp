@@ -25,7 +25,7 @@ struct options {
   std::string kernel = "auto";
 };
 
-rill::task<std::string> ask(rill::endpoint server, const std::string& message) {
+rill::task<std::string> ask(const rill::endpoint& server, const std::string& message) {
   rill::udp_socket socket = rill::udp_socket::open(server.ip()->address().family());
   co_await socket.connect(server);  // only its datagrams are received, and its refusals are told
   co_await socket.send(message);
@@ -33,22 +33,29 @@ rill::task<std::string> ask(rill::endpoint server, const std::string& message) {
   co_return std::string(reply.text());
 }
 
-rill::task<> udp_echo_client(const options& chosen) {
+/// The answer of the first address that does not refuse. `asked` is whom the client waits for.
+rill::task<std::string> ask_any(const options& chosen, std::string& asked) {
   const std::vector<rill::endpoint> servers = co_await rill::resolve(chosen.host, chosen.port);
   // A name may have an address on which nobody listens; the refusal comes back at once.
-  for (std::size_t i = 0; i < servers.size(); ++i) {
+  for (std::size_t i = 0;; ++i) {
+    asked = servers[i].to_string();
     try {
-      const std::string reply =
-          co_await rill::with_timeout(chosen.timeout, ask(servers[i], chosen.message));
-      std::printf("%s\n", reply.c_str());
-      co_return;
-    } catch (const rill::timeout_error&) {
-      throw rill::timeout_error("recv", servers[i].to_string());
+      co_return co_await ask(servers[i], chosen.message);
     } catch (const rill::io_error& failure) {
       if (i + 1 == servers.size()) {
-        throw rill::io_error(failure.code(), failure.operation(), servers[i].to_string());
+        throw rill::io_error(failure.code(), failure.operation(), asked);
       }
     }
+  }
+}
+
+rill::task<> udp_echo_client(const options& chosen) {
+  std::string asked = chosen.host;
+  try {
+    const std::string reply = co_await rill::with_timeout(chosen.timeout, ask_any(chosen, asked));
+    std::printf("%s\n", reply.c_str());
+  } catch (const rill::timeout_error&) {
+    throw rill::timeout_error(asked == chosen.host ? "resolve" : "recv", asked);
   }
 }
 
@@ -60,7 +67,7 @@ int main(int argc, char** argv) {
   app.add_option("HOST", chosen.host, "name or address")->required();
   app.add_option("PORT", chosen.port, "port number or service name")->required();
   app.add_option("MESSAGE", chosen.message, "what to send")->required();
-  program::add_duration(app, "--timeout", chosen.timeout, "how long to wait (5s)");
+  program::add_duration(app, "--timeout", chosen.timeout, "for the look-up and the reply (5s)");
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 

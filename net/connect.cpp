@@ -35,13 +35,20 @@ bool is_telling(const failed_attempt& failed) {
 class race {
  public:
   race(std::string host, connect_options options)
-      : host_(std::move(host)), options_(options), fresh_(), resolver_(options.with) {
+      : host_(std::move(host)),
+        options_(options),
+        deadline_(loop::current().deadline_in(options.timeout.count())),
+        fresh_(),
+        resolver_(options.with) {
     if (resolver_ == nullptr) resolver_ = &fresh_.emplace();
     options_.attempt_delay = std::max<std::chrono::nanoseconds>(options_.attempt_delay,
                                                                 connect_options::attempt_delay_min);
   }
 
   task<void> run(service to);
+  loop_clock::time_point deadline() const noexcept {
+    return loop_clock::time_point(loop_clock::duration(deadline_));
+  }
   bool is_won() const noexcept { return winner_.has_value(); }
   tcp_stream take_winner() { return std::move(*winner_); }
   [[noreturn]] void fail(bool timed_out);
@@ -55,6 +62,7 @@ class race {
 
   std::string host_;
   connect_options options_;
+  std::int64_t deadline_;  // of everything
   std::optional<resolver> fresh_;
   resolver* resolver_;
   std::string port_text_;
@@ -89,7 +97,7 @@ std::optional<endpoint> race::next_endpoint() const {
 loop_clock::time_point race::next_start() {
   if (!begun_.empty()) {
     if (last_failed_) return last_start_;
-    return last_start_ + options_.attempt_delay;
+    return loop_clock::after(last_start_, options_.attempt_delay);
   }
   // Section 3: IPv6 starts at once, IPv4 gives it a moment to arrive.
   const loop_clock::time_point now = loop_clock::now();
@@ -102,6 +110,8 @@ loop_clock::time_point race::next_start() {
 
 task<void> race::look_up() {
   resolve_options options;
+  // Each server's share is computed from it.
+  options.limit = std::min<std::chrono::nanoseconds>(options.limit, deadline() - loop_clock::now());
   options.families = options_.families;
   if (const auto local = options_.local.ip()) {
     options.families =
@@ -198,7 +208,7 @@ task<tcp_stream> connect(std::string host, service to, connect_options options) 
   race attempts(std::move(host), options);
   bool timed_out = false;
   try {
-    co_await with_timeout(options.timeout, attempts.run(std::move(to)));
+    co_await with_deadline(attempts.deadline(), attempts.run(std::move(to)));
   } catch (const timeout_error&) {
     timed_out = true;
   }

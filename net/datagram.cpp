@@ -3,11 +3,13 @@
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include <rill/net/message_storage.h>
 #include <rill/runtime/uring_abi.h>
@@ -47,7 +49,6 @@ void prepare_receive_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
 // --- receive() while the pool is empty: one datagram into memory of the socket's own ---
 void prepare_private_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
   datagram_storage& storage = *socket_of(slot).datagrams;
-  storage.private_bytes.resize(65536);
   set_up_receive(storage.read, storage.private_bytes.data(), storage.private_bytes.size());
   ::io_uring_prep_recvmsg(&sqe, slot.descriptor, &storage.read.header, MSG_TRUNC);
 }
@@ -73,9 +74,51 @@ void complete_private_datagram(operation& slot, int result, unsigned) noexcept {
 }
 
 // --- send_to, send: IORING_OP_SENDMSG; Linux 5.3 ---
+// Unix: with MSG_DONTWAIT. EAGAIN: the receiver is full, and the waiting is done here. The ring's
+// own would hold a worker thread and in the end send an empty datagram, as unix_dgram_sendmsg()
+// takes the bytes out of the message before it finds no room (Linux 6.18).
 void prepare_send_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
-  ::io_uring_prep_sendmsg(&sqe, slot.descriptor, &socket_of(slot).datagrams->write.header,
-                          MSG_NOSIGNAL);
+  datagram_storage& storage = *socket_of(slot).datagrams;
+  const unsigned flags = storage.is_unix ? MSG_NOSIGNAL | MSG_DONTWAIT : MSG_NOSIGNAL;
+  ::io_uring_prep_sendmsg(&sqe, slot.descriptor, &storage.write.header, flags);
+}
+
+// --- a connected Unix socket whose peer is full: IORING_OP_POLL_ADD; Linux 5.1 ---
+const operation_type wait_for_room_type{"send",
+                                        [](operation& slot, io_uring_sqe& sqe) noexcept {
+                                          ::io_uring_prep_poll_add(&sqe, slot.descriptor, POLLOUT);
+                                        },
+                                        [](operation& slot, int result, unsigned flags) noexcept {
+                                          if (result >= 0 && !slot.cancel_sent()) {
+                                            slot.submit(socket_state::send_datagram_type);
+                                          } else {
+                                            completed_once(slot, result >= 0 ? -ECANCELED : result,
+                                                           flags);
+                                          }
+                                        },
+                                        describe_socket,
+                                        false,
+                                        socket_settled};
+
+void complete_send_datagram(operation& slot, int result, unsigned flags) noexcept {
+  socket_state& socket = socket_of(slot);
+  datagram_storage& storage = *socket.datagrams;
+  if (result == -EAGAIN && storage.is_unix) {
+    if (slot.cancel_sent()) {
+      result = -ECANCELED;
+    } else if (storage.write.header.msg_name == nullptr) {
+      slot.submit(wait_for_room_type);
+      return;
+    } else {
+      try {
+        storage.retry.arm(socket);
+        return;
+      } catch (const std::bad_alloc&) {
+        result = -ENOMEM;
+      }
+    }
+  }
+  completed_once(slot, result, flags);
 }
 
 endpoint name_of(const void* name, std::size_t size) {
@@ -193,12 +236,24 @@ const operation_type socket_state::private_datagram_type{
     "recv",        prepare_private_datagram, complete_private_datagram, describe_socket, true,
     socket_settled};
 const operation_type socket_state::send_datagram_type{
-    "send", prepare_send_datagram, completed_once, describe_socket, false, socket_settled};
+    "send", prepare_send_datagram, complete_send_datagram, describe_socket, false, socket_settled};
 
-socket_state& make_datagram_state(loop& on, int descriptor) {
+void send_retry::arm(socket_state& socket) {
+  loop_->timers().arm(*this, deadline_after(loop_->now, pause_));
+  socket_ = &socket;
+  pause_ = std::min(2 * pause_, pause_max);
+}
+
+void send_retry::expired() noexcept {
+  operation& slot = socket_->write;
+  // Whoever waited may have given up, and something else may be in flight.
+  if (slot.has_waiter() && !slot.in_flight()) slot.submit(socket_state::send_datagram_type);
+}
+
+socket_state& make_datagram_state(loop& on, int descriptor, bool is_unix) {
   auto storage = [&] {
     try {
-      return std::make_unique<datagram_storage>();
+      return std::make_unique<datagram_storage>(on, is_unix);
     } catch (...) {
       on.kernel().close(descriptor);
       throw;
@@ -210,9 +265,9 @@ socket_state& make_datagram_state(loop& on, int descriptor) {
   return socket;
 }
 
-socket_handle adopt_datagram_socket(int descriptor) {
+socket_handle adopt_datagram_socket(int descriptor, bool is_unix) {
   loop& on = loop::current();
-  socket_handle taken(make_datagram_state(on, descriptor));
+  socket_handle taken(make_datagram_state(on, descriptor, is_unix));
   on.kernel().adopt(descriptor);
   return taken;
 }
@@ -222,6 +277,7 @@ void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
   // Looked at before the headers are changed: another send may own them.
   RILL_ASSERT(!slot.has_waiter(), "two sends at once on one socket");
   datagram_storage::side& side = socket_->datagrams->write;
+  socket_->datagrams->retry.reset();
   side.piece = {const_cast<std::byte*>(bytes_.data()), bytes_.size()};
   side.header = {};
   side.header.msg_iov = &side.piece;
@@ -238,7 +294,7 @@ void send_datagram_awaiter::suspend(promise_base& frame) noexcept {
 }
 
 void send_datagram_awaiter::fail() const {
-  throw_error(socket_->write.take_result().error(),
+  throw_error(socket_->write_error(socket_state::send_datagram_type),
               to_ != nullptr ? to_->to_string() : socket_->subject());
 }
 

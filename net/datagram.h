@@ -98,7 +98,9 @@ class send_datagram_awaiter : public socket_awaiter {
       fail();
     return static_cast<std::size_t>(socket_->write.result());
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() {
+    return socket_->write_result(socket_state::send_datagram_type);
+  }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
  private:
@@ -159,16 +161,18 @@ class receive_datagram_awaiter : public socket_awaiter {
 };
 
 /// A socket_state fitted for datagrams. Takes over `descriptor`.
-socket_state& make_datagram_state(loop& on, int descriptor);
+socket_state& make_datagram_state(loop& on, int descriptor, bool is_unix);
 /// The same for a descriptor from outside.
-socket_handle adopt_datagram_socket(int descriptor);
+socket_handle adopt_datagram_socket(int descriptor, bool is_unix);
 
 }  // namespace detail
 
 /// Sending and receiving whole messages.
 ///
 /// Concurrency: one receive and one send at a time, as with streams.
-/// Cancellation: a cancelled receive loses no datagram; a cancelled send has sent all or nothing.
+/// Cancellation: a cancelled receive loses no datagram; a cancelled send has sent nothing, unless
+/// it
+///   had completed.
 /// Errors: EMSGSIZE for what is larger than the protocol allows; ECONNREFUSED on a connected
 ///   socket whose peer answered "port unreachable" (reported once, by the next call); ENOBUFS.
 class datagram_socket : public socket_base {

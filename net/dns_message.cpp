@@ -1,9 +1,9 @@
 // Encoding and checking of DNS messages (RFC 1035 section 4).
 //
-// From c-ares come ares_create_query and ares_expand_name. Its ares_parse_*_reply are not used:
-// they check neither QR bit nor id nor question, and their idea of an alias chain is not ours. Its
-// expansion also follows pointers forward and sets no limit to the length of a name, so `name_end`
-// below bounds every name first.
+// From c-ares comes ares_create_query. Its ares_parse_*_reply are not used: they check neither QR
+// bit nor id nor question, and their idea of an alias chain is not ours. Nor is ares_expand_name:
+// it follows pointers forward, sets no limit to the length of a name, and ends the text of a name
+// at a label that is a single NUL, so that different names have one text (1.18.1).
 // Read next: resolver_config.cpp, where the names to ask for come from.
 #include <rill/net/dns_message.h>
 
@@ -123,18 +123,38 @@ class reader {
   bool failed_ = false;
 };
 
-/// The name at `begin`, which `name_end` has accepted, as text: lower case, dots and odd bytes
-/// inside labels escaped, so that equal texts are equal names.
-std::optional<std::string> name_text(bytes_view message, std::size_t begin) {
-  const auto* const octets = reinterpret_cast<const unsigned char*>(message.data());
-  char* expanded = nullptr;
-  long encoded_size = 0;
-  if (ares_expand_name(octets + begin, octets, static_cast<int>(message.size()), &expanded,
-                       &encoded_size) != ARES_SUCCESS) {
-    return std::nullopt;
+/// A byte of a label as zone files have it (RFC 1035 section 5.1), in lower case: a backslash
+/// before what means something there, three digits for what cannot be printed.
+void append_label_byte(std::string& text, std::byte byte) {
+  constexpr std::string_view meaningful = "\".;\\()@$";
+  const auto value = std::to_integer<unsigned>(byte);
+  const auto character = static_cast<char>(value);
+  if (value <= ' ' || value > '~') {
+    text += '\\';
+    text += static_cast<char>('0' + value / 100);
+    text += static_cast<char>('0' + value / 10 % 10);
+    text += static_cast<char>('0' + value % 10);
+    return;
   }
-  const std::unique_ptr<char, ares_free> owner(expanded);
-  return to_lower_ascii(expanded);
+  if (meaningful.find(character) != std::string_view::npos) text += '\\';
+  text +=
+      character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
+}
+
+/// The name at `at`, which `name_end` has accepted, as text. Equal texts are equal names.
+std::string name_text(bytes_view message, std::size_t at) {
+  std::string text;
+  for (;;) {
+    const auto head = std::to_integer<std::size_t>(message[at]);
+    if (head == 0) return text;
+    if (head > label_size_max) {  // a pointer
+      at = (head & 0x3fU) << 8 | std::to_integer<std::size_t>(message[at + 1]);
+      continue;
+    }
+    if (!text.empty()) text += '.';
+    for (const std::byte byte : message.subspan(at + 1, head)) append_label_byte(text, byte);
+    at += head + 1;
+  }
 }
 
 /// A record of the answer section that may matter: an alias, or an address of the type asked for.
@@ -180,16 +200,12 @@ bool read_answer(reader& from, bytes_view message, record_type asked_type,
   if (is_alias) {
     const auto target_end = name_end(message, data_begin);
     if (!target_end || *target_end != data_begin + data_size) return false;
-    auto target = name_text(message, data_begin);
-    if (!target) return false;
-    made.target = std::move(*target);
+    made.target = name_text(message, data_begin);
   } else {
     if (data_size != (asked_type == record_type::a ? 4U : 16U)) return false;
     made.ip = address_from(data);
   }
-  auto owner = name_text(message, owner_begin);
-  if (!owner) return false;
-  made.owner = std::move(*owner);
+  made.owner = name_text(message, owner_begin);
   answers.push_back(std::move(made));
   return true;
 }
@@ -323,9 +339,8 @@ reply parse_reply(std::span<const std::byte> message, const question& asked) {
   const std::uint16_t type = from.read_u16();
   const std::uint16_t question_class = from.read_u16();
   if (from.failed()) return reply(reply_kind::malformed);
-  const auto name = name_text(message, header_size);
-  if (!name) return reply(reply_kind::malformed);
-  if (*name != to_lower_ascii(asked.name()) || question_class != class_in ||
+  const std::string name = name_text(message, header_size);
+  if (name != to_lower_ascii(asked.name()) || question_class != class_in ||
       type != static_cast<std::uint16_t>(asked.type())) {
     return reply(reply_kind::not_ours);
   }
@@ -350,7 +365,7 @@ reply parse_reply(std::span<const std::byte> message, const question& asked) {
   // does not know whether the name exists.
   const bool knows = (flags & (flag_authoritative | flag_recursion_available)) != 0;
   if (answer_count == 0 && !knows) return reply(reply_kind::server_failure);
-  return follow_aliases(answers, *name);
+  return follow_aliases(answers, name);
 }
 
 }  // namespace rill::dns

@@ -1,8 +1,8 @@
 // The DNS codec: a question to bytes, a reply to what it says about that question (RFC 1035).
 //
 // Pure functions: no socket, no timer, no cache, and nothing is taken on trust from the network.
-// The encoding of names and queries is c-ares's; deciding whether a reply answers the question is
-// ours, because c-ares also accepts queries as replies and answers about other names.
+// The encoding of queries is c-ares's; reading replies is ours, because c-ares also accepts queries
+// as replies and answers about other names, and has one text for different names.
 // Read next: net/resolver_config.h decides which questions are asked, and of whom.
 #pragma once
 

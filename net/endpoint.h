@@ -127,9 +127,10 @@ class endpoint {
     return std::span<const std::byte>(bytes_).first(size_);
   }
 
-  /// The text that `parse` reads; an unnamed endpoint is "unnamed", which it does not. Bytes of a
-  /// Unix name that would confuse a log (control characters, anything but ASCII, backslashes) are
-  /// written `\xNN`.
+  /// The text that `parse` reads. It does not read "unnamed", a scope where `address::parse` takes
+  /// none, and two names that only other programs give to sockets: a path of 108 bytes, and the
+  /// empty abstract name. Bytes of a Unix name that would confuse a log (control characters,
+  /// anything but ASCII, backslashes) are written `\xNN`.
   std::string to_string() const;
 
   friend bool operator==(const endpoint& a, const endpoint& b) noexcept;

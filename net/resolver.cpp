@@ -167,13 +167,6 @@ task<dns::reply> ask_server(loop& on, ip_endpoint server, std::string name, dns:
   }
 }
 
-/// Errors that tell of our machine rather than of a name server.
-bool is_shortage(const std::error_code& code) {
-  return code == std::errc::too_many_files_open ||
-         code == std::errc::too_many_files_open_in_system || code == std::errc::not_enough_memory ||
-         code == std::errc::no_buffer_space;
-}
-
 /// How long the next query may wait: `left` more are to come before the deadline.
 std::chrono::nanoseconds share_of(const question_plan& plan, std::size_t left) {
   const std::int64_t remaining = std::max<std::int64_t>(plan.deadline - plan.on.now, 0);

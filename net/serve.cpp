@@ -3,9 +3,11 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 
+#include <rill/runtime/combine.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
@@ -80,9 +82,26 @@ task<void> server_base::all_ended() {
   }
 }
 
+void server_base::begin_drain_time() noexcept {
+  drain_end_ = deadline_after(owner_->owner_loop().now, limits_.drain_timeout.count());
+}
+
+task<bool> server_base::wait_in_drain(bool tell) {
+  loop& on = owner_->owner_loop();
+  changed_.reset();
+  if (tell) co_await end_reading();
+  if (on.hurry().is_set() || on.now >= drain_end_) co_return false;
+  const std::int64_t end = std::min(drain_end_, on.deadline_in(limits_.short_pause.count()));
+  co_await any_of(changed_.wait(), on.hurry().wait(),
+                  sleep_until(loop_clock::time_point(loop_clock::duration(end))));
+  // A stream that has ended is shut down and closed in the next turns; then its descriptor is free.
+  for (int turn = 0; turn != 3; ++turn) co_await sleep_for(std::chrono::nanoseconds(0));
+  co_return true;
+}
+
 task<void> server_base::finish_connections(bool tell) {
   loop& on = owner_->owner_loop();
-  const loop_clock::time_point deadline = loop_clock::now() + limits_.drain_timeout;
+  const loop_clock::time_point deadline{loop_clock::duration(drain_end_)};
   if (tell) co_await end_reading();
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.

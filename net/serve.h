@@ -46,7 +46,8 @@ struct serve_limits {
   /// holds for all of them together. Must outlive them. Two loops that accept at the very same
   /// moment may exceed it by one each. nullptr: each for itself.
   std::atomic<std::size_t>* shared_count = nullptr;
-  /// After the cancellation, how long handlers may go on before they are cancelled too.
+  /// After the cancellation, how long handlers may go on before they are cancelled too, and how
+  /// long what waits in the backlog may wait for descriptors, or for its turn.
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(5);
   /// How long to wait after EMFILE, ENFILE, ENOBUFS or ENOMEM before the next accept, unless a
   /// connection ends before that.
@@ -119,6 +120,10 @@ class server_base : public scope {
   void never_started(const connection& made, const std::exception_ptr& error) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
   task<void> wait_for_change(std::chrono::nanoseconds limit);
+  void begin_drain_time() noexcept;
+  /// In the drain: tells the connections, then waits until one has ended, but no longer than
+  /// limits.short_pause. False when the drain's time is over.
+  task<bool> wait_in_drain(bool tell);
   /// The second half of the drain: tell the connections, wait, cut.
   task<void> finish_connections(bool tell);
   void rethrow() const {
@@ -139,6 +144,7 @@ class server_base : public scope {
   alignas(chain) std::byte accept_storage_[sizeof(chain)];
   chain* accept_chain_ = nullptr;
   event changed_;
+  std::int64_t drain_end_ = 0;  // on the loop's clock
   std::exception_ptr error_;
 };
 
@@ -163,6 +169,8 @@ class serve_awaiter final : public server_base {
  private:
   static constexpr bool takes_drain_signal =
       std::is_invocable_v<Handler&, stream_type, drain_signal&>;
+  /// Others learn of the drain by the end of their stream.
+  static constexpr bool tells_end = !takes_drain_signal;
 
   struct connection_of final : connection {
     connection_of(serve_awaiter& server, scheduler& on, stream_type&& accepted) noexcept
@@ -195,21 +203,32 @@ class serve_awaiter final : public server_base {
         break;
       }
     }
+    begin_drain_time();
     co_await listener_->stop();
-    while (listener_->unclaimed_count() != 0) {
-      result<stream_type> peer = co_await as_result(listener_->accept());
-      if (peer) start(std::move(*peer));
-    }
+    co_await serve_backlog();
     listener_->close();
-    co_await finish_connections(!takes_drain_signal);
+    co_await finish_connections(tells_end);
+  }
+
+  /// In the drain: whatever the listener still holds, within the limits and the drain's time.
+  task<void> serve_backlog() {
+    while (true) {
+      if (!is_full()) {
+        result<stream_type> peer = co_await as_result(listener_->accept());
+        if (peer && start(std::move(*peer))) continue;
+        // Stopped and with nothing left to claim it says ECANCELED.
+        if (!peer && !is_shortage(peer.error().code())) co_return;
+        ++counts_->short_count;
+      }
+      if (!co_await wait_in_drain(tells_end)) co_return;
+      co_await listener_->stop();  // what there was no descriptor for is in the backlog still
+    }
   }
 
   /// False: the listener has been stopped.
   task<bool> accept_failed(error cause) {
     if (cause == std::errc::operation_canceled) co_return false;
-    if (cause == std::errc::too_many_files_open ||
-        cause == std::errc::too_many_files_open_in_system || cause == std::errc::no_buffer_space ||
-        cause == std::errc::not_enough_memory) {
+    if (is_shortage(cause.code())) {
       ++counts_->short_count;
       co_await wait_for_change(limits_.short_pause);
       co_return true;
@@ -255,7 +274,8 @@ concept connection_handler = requires(Handler& handler, Stream stream, drain_sig
 /// Runs `handler(stream)` or `handler(stream, drain_signal&)`, which return task<>, for every
 /// connection of `listener`, all beside each other, until the awaiting chain is cancelled.
 ///
-/// Cancellation drains: no more is accepted; what the backlog still held is served; connections
+/// Cancellation drains: no more is accepted; what the backlog still held is served, as descriptors
+///   and limits.connection_max allow, which the end of others may take a while to do; connections
 ///   whose handler takes no drain_signal see the end of their stream after the bytes that have
 ///   already arrived (shutdown for reading), so idle ones end at once; then, after
 ///   limits.drain_timeout or on loop::stop_now(), the rest is cancelled. When the last handler has

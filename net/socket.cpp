@@ -106,7 +106,7 @@ void prepare_send_some(operation& slot, io_uring_sqe& sqe) noexcept {
 /// After a part was sent: true when `slot` goes on in the kernel.
 bool send_more(operation& slot, int result) noexcept {
   if (result <= 0) {
-    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : result);
+    slot.wake(result == 0 && slot.size != 0 ? -EPIPE : slot.unless_interrupted(result));
     return false;
   }
   slot.offset += static_cast<unsigned>(result);
@@ -167,11 +167,13 @@ void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
 }
 
 // --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
+// IOSQE_ASYNC where close(2) waits for the peer: then a worker thread does, and not the loop.
 void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
   if (slot.descriptor < 0) {  // released
     ::io_uring_prep_nop(&sqe);
   } else {
     ::io_uring_prep_close(&sqe, slot.descriptor);
+    if (socket_of(slot).lingers) sqe.flags |= IOSQE_ASYNC;
   }
 }
 
@@ -182,7 +184,7 @@ void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop()
 void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
 
 void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(result);
+  slot.wake(slot.unless_interrupted(result));
   if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 
@@ -400,19 +402,17 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 }
 
 void socket_state::start_private() noexcept {
-  if (datagrams) {
-    read.submit(private_datagram_type);
-    return;
-  }
+  buffer_pool& pool = owner_loop().buffers();
   try {
-    private_buffer = owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
+    if (datagrams) datagrams->private_bytes.resize(65536);  // one of any size
+    if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
   }
   read.buffer = private_buffer;
-  read.size = owner_loop().buffers().buffer_size(0);
-  read.submit(receive_private_type);
+  read.size = pool.buffer_size(0);
+  read.submit(datagrams ? private_datagram_type : receive_private_type);
 }
 
 void socket_state::private_completed(int result) noexcept {
@@ -458,9 +458,7 @@ rill::result<lease> socket_state::take_lease() {
     unread.reset();
     return pool.lend_private(memory, size);
   }
-  if (arrived_first != none) {
-    return pop_lease();
-  }
+  if (arrived_first != none) return pop_lease();
   if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
   if (ended) return lease();
   return tl::unexpected(read.take_result().error());
@@ -499,7 +497,10 @@ std::size_t socket_state::unread_size() const noexcept {
 }
 
 void socket_state::keep_unread(std::span<const std::byte> bytes) {
-  if (unread == nullptr) unread = std::make_unique<unread_bytes>();
+  if (unread == nullptr) {  // with its bytes or not at all: an empty one reads as the stream's end
+    unread = std::make_unique<unread_bytes>(std::vector(bytes.begin(), bytes.end()));
+    return;
+  }
   std::vector<std::byte>& all = unread->all;
   // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
   if (unread->begin > unread->size()) {
@@ -629,6 +630,8 @@ void socket_state::abandon() noexcept {
   if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {
     read.wake(-ECANCELED);
   }
+  // A datagram that is to be sent again is not in the kernel either.
+  if (write.has_waiter() && !write.in_flight()) write.wake(-ECANCELED);
   read.request_cancel();
   write.request_cancel();
   close_if_settled();
@@ -666,7 +669,8 @@ void socket_state::settled() noexcept {
 
 void socket_state::close_if_settled() noexcept {
   if (closing || !read.is_settled() || !write.is_settled()) return;
-  if (std::exchange(finish_before_close, false)) {
+  if (finish_before_close) {
+    finish_before_close = false;
     write.argument = SHUT_WR;
     write.submit(shutdown_type);
     return;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -69,7 +70,14 @@ class socket_state {
   /// kernel still knows.
   std::string subject() const;
   [[noreturn]] void throw_read_error(const error& cause) const;
-  [[noreturn]] void throw_write_error() const;
+  /// Of what ran in the write slot as `type`: by now the slot may be the one that closes.
+  [[noreturn]] void throw_write_error(const operation_type& type) const;
+  error write_error(const operation_type& type) const noexcept;
+  rill::result<std::size_t> write_result(const operation_type& type) const noexcept {
+    if (write.result() < 0) [[unlikely]]
+      return tl::unexpected(write_error(type));
+    return static_cast<std::size_t>(write.result());
+  }
 
   void receive_completed(int result, unsigned flags) noexcept;
   void private_completed(int result) noexcept;
@@ -113,7 +121,8 @@ class socket_state {
   bool closing = false;
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
-  bool finish_before_close = false;
+  bool finish_before_close : 1 = false;
+  bool lingers : 1 = false;      ///< SO_LINGER with a time: the close may take as long
   bool ended = false;            ///< the peer has finished sending
   bool large_messages = false;   ///< which group of buffers to receive into
   bool measured = false;         ///< the first receive has shown which
@@ -153,7 +162,8 @@ inline socket_state& socket_of(const operation& slot) noexcept {
 }
 void describe_socket(const operation& slot, std::string& text);
 void socket_settled(operation& slot) noexcept;
-/// The end of a single-shot operation: the waiter gets whatever the kernel said.
+/// The end of a single-shot operation: the waiter gets whatever the kernel said, see
+/// operation::unless_interrupted.
 void completed_once(operation& slot, int result, unsigned flags) noexcept;
 
 /// Owns a socket_state. Movable; the state stays where it is.
@@ -302,9 +312,13 @@ class write_vector_awaiter : public socket_awaiter {
   }
   void await_resume() {
     if (socket_->write.result() < 0) [[unlikely]]
-      socket_->throw_write_error();
+      socket_->throw_write_error(socket_state::send_vector_type);
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() {
+    rill::result<std::size_t> written = socket_->write_result(socket_state::send_vector_type);
+    if (written) *written = socket_->write.size;
+    return written;
+  }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
 
  private:
@@ -324,16 +338,34 @@ class write_awaiter : public socket_awaiter {
   }
   std::size_t await_resume() {
     if (socket_->write.result() < 0) [[unlikely]]
-      socket_->throw_write_error();
+      socket_->throw_write_error(*type_);
     return static_cast<std::size_t>(socket_->write.result());
   }
-  rill::result<std::size_t> take_result() { return socket_->write.take_result(); }
+  rill::result<std::size_t> take_result() { return socket_->write_result(*type_); }
   void set_deadline(std::int64_t deadline) noexcept { socket_->write.set_deadline(deadline); }
+
+ protected:
+  const_buffer bytes_;
 
  private:
   void suspend(promise_base& frame) noexcept;
-  const_buffer bytes_;
   const operation_type* type_;
+};
+
+/// write_all(buffer): all or nothing, so that the size is known, even where no result has room.
+class write_all_awaiter : public write_awaiter {
+ public:
+  write_all_awaiter(socket_state& socket, const_buffer bytes) noexcept
+      : write_awaiter(socket, bytes, socket_state::send_type) {}
+  std::size_t await_resume() {
+    write_awaiter::await_resume();
+    return bytes_.size();
+  }
+  rill::result<std::size_t> take_result() {
+    rill::result<std::size_t> written = write_awaiter::take_result();
+    if (written) *written = bytes_.size();
+    return written;
+  }
 };
 
 /// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.
@@ -356,6 +388,9 @@ class socket_close_awaiter {
   pooled_operation slot_;
 };
 
+/// Descriptors, memory or buffers are short: that is about this machine, not about a peer.
+bool is_shortage(const std::error_code& code) noexcept;
+
 /// A failed control call as an exception.
 [[noreturn]] void throw_call_error(int negative_errno, const char* operation,
                                    const std::string& subject);
@@ -367,6 +402,8 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
+/// True if closing waits for the peer: SO_LINGER with a time.
+bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".
 std::string name_of_socket(loop& on, int descriptor);
 /// Failures name the socket as above.

@@ -9,6 +9,12 @@
 
 namespace rill::detail {
 
+bool is_shortage(const std::error_code& code) noexcept {
+  return code == std::errc::too_many_files_open ||
+         code == std::errc::too_many_files_open_in_system || code == std::errc::no_buffer_space ||
+         code == std::errc::not_enough_memory;
+}
+
 void throw_call_error(int negative_errno, const char* operation, const std::string& subject) {
   throw io_error(error::from_errno(-negative_errno, operation), subject);
 }
@@ -18,6 +24,13 @@ int open_socket(loop& on, const endpoint& of, int type) {
   if (of.kind() == endpoint_kind::ipv4) family = AF_INET;
   if (of.kind() == endpoint_kind::ipv6) family = AF_INET6;
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
+}
+
+bool has_linger(loop& on, int descriptor) noexcept {
+  ::linger value{};
+  unsigned size = sizeof(value);
+  const int status = on.kernel().get_option(descriptor, SOL_SOCKET, SO_LINGER, &value, size);
+  return status >= 0 && value.l_onoff != 0 && value.l_linger != 0;
 }
 
 void set_option(loop& on, int descriptor, int level, int option, int value, const char* operation) {
@@ -80,8 +93,13 @@ std::string socket_state::subject() const {
 
 void socket_state::throw_read_error(const error& cause) const { throw_error(cause, subject()); }
 
-void socket_state::throw_write_error() const {
-  throw_error(write.take_result().error(), subject());
+error socket_state::write_error(const operation_type& type) const noexcept {
+  const error cause = write.take_result().error();
+  return error(cause.code(), type.name, cause.is_timeout());
+}
+
+void socket_state::throw_write_error(const operation_type& type) const {
+  throw_error(write_error(type), subject());
 }
 
 void describe_socket(const operation& slot, std::string& text) {
@@ -106,6 +124,9 @@ namespace rill {
 void socket_base::write_option(int level, int name, const_buffer value, const char* text) {
   const int status = owner_loop().kernel().set_option(descriptor(), level, name, value.data(),
                                                       static_cast<unsigned>(value.size()));
+  if (level == SOL_SOCKET && name == SO_LINGER) {
+    socket_->lingers = detail::has_linger(owner_loop(), descriptor());
+  }
   if (status >= 0) return;
   const std::string subject = socket_->subject();
   if (text == nullptr) detail::throw_option_error(status, "set", level, name, subject);

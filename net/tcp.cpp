@@ -118,6 +118,7 @@ tcp_stream tcp_stream::adopt(int descriptor) {
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
   on.kernel().adopt(descriptor);
   stream.set_no_delay(true);
+  stream.socket_->lingers = detail::has_linger(on, descriptor);
   if (const auto ip = detail::peer_endpoint(on, descriptor).ip()) {
     stream.socket_->peer = *ip;
     stream.socket_->has_ip_peer = true;
@@ -176,6 +177,7 @@ class accept_queue {
   int failure = 0;  // errno that the next accept() is told, once
   bool stopped = false;
   bool abandoned = false;
+  bool lingers = false;  // as socket_state has it: connections inherit SO_LINGER
   unsigned closed_count = 0;
 
  private:
@@ -351,6 +353,7 @@ rill::result<socket_handle> accept_awaiter_base::take() {
   if (made == nullptr) return tl::unexpected(error::from_errno(ENOMEM, "accept"));
   queue.unclaimed.pop_front();
   socket_state& socket = *made;
+  socket.lingers = queue.lingers;
   if (const auto ip = peer_endpoint(queue.owner_loop(), descriptor).ip()) {
     socket.peer = *ip;
     socket.has_ip_peer = true;
@@ -437,6 +440,7 @@ stream_listener::stream_listener(std::span<const int> descriptors) {
   for (const int each : descriptors) {
     on.kernel().adopt(each);
     queue_->add(each);
+    if (detail::has_linger(on, each)) queue_->lingers = true;
     if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does
       detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
     }
@@ -468,6 +472,9 @@ void stream_listener::set_option(int level, int name, const_buffer value) {
     if (status < 0) {
       detail::throw_option_error(status, "set", level, name,
                                  detail::name_of_socket(owner_loop(), each));
+    }
+    if (level == SOL_SOCKET && name == SO_LINGER) {
+      queue_->lingers = detail::has_linger(owner_loop(), each);
     }
   }
 }

@@ -68,7 +68,7 @@ class stream_socket : public socket_base {
 
   /// Sends all of it; short sends are continued by the kernel. Returns its size.
   [[nodiscard]] auto write_all(const_buffer bytes) noexcept {
-    return detail::write_awaiter(*socket_, bytes, detail::socket_state::send_type);
+    return detail::write_all_awaiter(*socket_, bytes);
   }
   /// Sends what the socket's buffer takes now, at least one byte, waiting if it is full. Returns
   /// the number of bytes taken.
@@ -103,7 +103,8 @@ class stream_socket : public socket_base {
   std::size_t unread_size() const noexcept { return socket_->unread_size(); }
 
   /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).
-  /// More: a close waits so long for the peer's acknowledgements, on a thread of the kernel's.
+  /// More: a close waits so long for the peer's acknowledgements: on a worker thread of the ring,
+  /// or on epoll in one of the 16 threads that blocking calls share. The loop goes on meanwhile.
   void set_linger(std::optional<std::chrono::seconds> time);
   std::optional<std::chrono::seconds> linger() const;
 

@@ -29,7 +29,7 @@ int new_socket(loop& on, const endpoint& like) {
 udp_socket udp_socket::bind(const endpoint& to, const udp_options& options) {
   loop& on = loop::current();
   const int descriptor = new_socket(on, to);
-  udp_socket made{detail::socket_handle(detail::make_datagram_state(on, descriptor))};
+  udp_socket made{detail::socket_handle(detail::make_datagram_state(on, descriptor, false))};
   if (options.join) made.share();
   if (options.reuse_address) made.set_number(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
   if (options.free_bind) {
@@ -48,11 +48,11 @@ udp_socket udp_socket::open(address_family family) {
   const endpoint any = family == address_family::ipv4 ? endpoint(address::any_v4(), 0)
                                                       : endpoint(address::any_v6(), 0);
   const int descriptor = new_socket(on, any);
-  return udp_socket{detail::socket_handle(detail::make_datagram_state(on, descriptor))};
+  return udp_socket{detail::socket_handle(detail::make_datagram_state(on, descriptor, false))};
 }
 
 udp_socket udp_socket::adopt(int descriptor) {
-  return udp_socket{detail::adopt_datagram_socket(descriptor)};
+  return udp_socket{detail::adopt_datagram_socket(descriptor, false)};
 }
 
 bool udp_socket::try_set_receive_offload(bool on) {

@@ -82,11 +82,11 @@ unix_datagram unix_datagram::bind(const endpoint& to) {
 unix_datagram unix_datagram::open() {
   loop& on = loop::current();
   const int descriptor = detail::open_socket(on, endpoint(), SOCK_DGRAM);
-  return unix_datagram{detail::socket_handle(detail::make_datagram_state(on, descriptor))};
+  return unix_datagram{detail::socket_handle(detail::make_datagram_state(on, descriptor, true))};
 }
 
 unix_datagram unix_datagram::adopt(int descriptor) {
-  return unix_datagram{detail::adopt_datagram_socket(descriptor)};
+  return unix_datagram{detail::adopt_datagram_socket(descriptor, true)};
 }
 
 }  // namespace rill

@@ -46,6 +46,17 @@ int call_flags(const request& asked) noexcept {
   return static_cast<int>(asked.flags) | MSG_DONTWAIT;
 }
 
+/// To a Unix socket that the message names, where poll(2) looks at the connected one only.
+bool names_unix_socket(const request& sent) noexcept {
+  const void* name = nullptr;
+  if (sent.opcode == IORING_OP_SENDMSG) {
+    name = reinterpret_cast<const msghdr*>(sent.memory)->msg_name;
+  } else if (sent.opcode == IORING_OP_SEND) {
+    name = reinterpret_cast<const void*>(sent.offset);
+  }
+  return name != nullptr && static_cast<const sockaddr*>(name)->sa_family == AF_UNIX;
+}
+
 /// Leaves out of the message what was moved. False: there is no memory for a copy of it.
 bool advance(request& asked, std::size_t moved) noexcept {
   if (asked.message == nullptr) {
@@ -263,7 +274,10 @@ progress epoll_kernel::send(watch& on, request& tried) noexcept {
     }
     if (sent < 0) {
       if (errno == EINTR) continue;
-      if (errno == EAGAIN) return would_block(on, tried, false);
+      if (errno == EAGAIN) {
+        if (on.kind == descriptor_kind::datagram_socket && names_unix_socket(tried)) stall(on);
+        return would_block(on, tried, false);
+      }
       return fail(tried, errno);
     }
     tried.done += static_cast<std::size_t>(sent);
@@ -311,9 +325,7 @@ progress epoll_kernel::connect(watch& on, request& tried) noexcept {
   const int failure = errno;
   if (failure == EISCONN && tried.started) return finish(tried, 0);
   if (failure == EAGAIN && on.kind == descriptor_kind::stream_socket) {
-    // A Unix socket whose listener has its queue full.
-    if (!on.stalled) stalled_.push_back(&on);
-    on.stalled = true;
+    stall(on);
   } else if (failure != EINPROGRESS && failure != EALREADY && failure != EINTR) {
     return finish(tried, -failure);
   }

@@ -140,10 +140,12 @@ int epoll_kernel::close_descriptor(int descriptor, const request* asking) noexce
     status = -EBADF;
   } else if (!on->is_idle()) {
     on->closing = true;  // takes effect when the last operation lets go, as on the ring
-  } else if (on->kind == descriptor_kind::file && asking != nullptr) {
+  } else if (asking != nullptr &&
+             (on->kind == descriptor_kind::file || (asking->sqe_flags & IOSQE_ASYNC) != 0)) {
     forget(*on);
     on->closing = true;
-    start_job(*asking, on);  // what a file still has to write may take its time
+    // What a file still has to write may take its time, and so may the peer of a socket.
+    start_job(*asking, on);
     return 0;
   } else {
     forget(*on);

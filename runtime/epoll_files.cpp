@@ -1,6 +1,7 @@
 // Calls that a disk may hold up: open, stat, sync, close of a file, and reads that the page cache
-// cannot answer. A thread of the pool makes them; an eventfd tells the loop that one has returned.
-// Not here: pipes and terminals, which epoll can watch (epoll_attempt.cpp).
+// cannot answer; and the close of a socket that lingers. A thread of the pool makes them; an
+// eventfd tells the loop that one has returned. Not here: pipes and terminals, which epoll can
+// watch (epoll_attempt.cpp).
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -25,7 +25,8 @@ constexpr int event_max = 64;
 // How far ahead a descriptor's record is fetched into the cache; with thousands of connections each
 // event finds it elsewhere.
 constexpr int prefetch_distance = 4;
-// Nothing tells when the queue of a listening Unix socket has room again: connect(2) is repeated.
+// Nothing tells when the queue of another Unix socket has room again: connect(2), or sendmsg(2) of
+// a datagram, is repeated.
 constexpr std::int64_t stalled_pause = 2'000'000;  // nanoseconds
 constexpr unsigned entry_max = 32768;              // IORING_MAX_ENTRIES
 constexpr std::size_t cancelled_usually = 256;     // by one request: room made ahead
@@ -132,7 +133,7 @@ int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
     if (completion_count() >= min_complete || queued != nullptr) {
       until = 0;
     } else if (!stalled_.empty()) {
-      until = std::min(until, now() + stalled_pause);
+      until = std::min(until, stalled_until_);
     }
     const int count = wait_for_events(events.data(), event_max, until);
     for (int i = 0; i < count; ++i) {
@@ -141,12 +142,12 @@ int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
       }
       handle(events[i].data.u64, events[i].events);
     }
-    if (!stalled_.empty()) [[unlikely]]
+    if (!stalled_.empty() && now() >= stalled_until_) [[unlikely]]
       retry_stalled();
     serve_queued(queued);
     if (completion_count() >= min_complete) return 0;
     if (count < 0) return count;
-    if (count == 0 && deadline != no_deadline && now() >= deadline) return -ETIME;
+    if (deadline != no_deadline && now() >= deadline) return -ETIME;
   }
 }
 
@@ -190,7 +191,9 @@ void epoll_kernel::handle(std::uint64_t tag, unsigned events) noexcept {
   if (on == nullptr || on->generation != tag >> 32) return;
   constexpr unsigned unusual = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
   if ((events & (EPOLLIN | unusual)) != 0) on->readable = true;
-  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) on->writable = true;
+  // A stalled socket is writable as epoll has it, and each attempt makes it say so anew.
+  const unsigned writable = on->stalled ? EPOLLHUP | EPOLLERR : EPOLLOUT | EPOLLHUP | EPOLLERR;
+  if ((events & writable) != 0) on->writable = true;
   // An end of the stream that has come together with bytes is reported only once, and urgent data
   // makes a receive stop in the middle.
   if ((events & unusual) != 0) on->until_empty = true;
@@ -246,6 +249,14 @@ void epoll_kernel::serve_queued(watch* first) noexcept {
     on.queued = false;
     serve(on);
   }
+}
+
+/// Its first writer is to be tried again after a while.
+void epoll_kernel::stall(watch& on) noexcept {
+  if (on.stalled) return;
+  if (stalled_.empty()) stalled_until_ = now() + stalled_pause;
+  stalled_.push_back(&on);
+  on.stalled = true;
 }
 
 void epoll_kernel::retry_stalled() noexcept {

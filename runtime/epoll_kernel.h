@@ -183,6 +183,7 @@ class epoll_kernel final : public system_kernel {
   void tell_pollers(watch& on, unsigned events) noexcept;
   void serve_queued(watch* first) noexcept;
   void queue(watch& on) noexcept;
+  void stall(watch& on) noexcept;
   void retry_stalled() noexcept;
   unsigned completion_count() const noexcept { return completion_tail_ - completion_head_; }
   bool queue_is_full() const noexcept { return completion_count() >= completion_entries_; }
@@ -268,7 +269,8 @@ class epoll_kernel final : public system_kernel {
   std::vector<std::unique_ptr<watch[]>> watches_;
   watch* queued_first_ = nullptr;
   watch* queued_last_ = nullptr;
-  std::vector<watch*> stalled_;  // connects to a Unix socket whose queue is full
+  std::vector<watch*> stalled_;     // what goes to a Unix socket whose queue is full: see stall()
+  std::int64_t stalled_until_ = 0;  // when these are tried again
 
   std::deque<request> requests_;  // addresses stay valid
   request* unused_ = nullptr;

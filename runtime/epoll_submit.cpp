@@ -14,8 +14,12 @@
 namespace rill::detail {
 namespace {
 
-// Links, drains, fixed files and forced workers change the order of requests; rill uses none.
-constexpr unsigned known_sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+// Links, drains, fixed files and forced workers change the order of requests; rill uses none, but
+// for a close that waits for the peer.
+unsigned known_sqe_flags(const io_uring_sqe& sqe) noexcept {
+  constexpr unsigned known = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+  return sqe.opcode == IORING_OP_CLOSE ? known | IOSQE_ASYNC : known;
+}
 constexpr unsigned known_modifiers = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT;
 constexpr std::size_t piece_max = 1024;  // UIO_MAXIOV
 
@@ -77,7 +81,7 @@ void epoll_kernel::submit(const io_uring_sqe& sqe) noexcept {
   asked.group = sqe.buf_group;
   asked.opcode = sqe.opcode;
   asked.sqe_flags = sqe.flags;
-  if ((sqe.flags & ~known_sqe_flags) != 0) {
+  if ((sqe.flags & ~known_sqe_flags(sqe)) != 0) {
     answer(asked, -EINVAL);
     return;
   }
@@ -134,9 +138,6 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
       return;
     case IORING_OP_NOP:
       answer(asked, 0);
-      return;
-    case IORING_OP_MSG_RING:
-      answer(asked, -EBADFD);  // no descriptor here is a ring
       return;
     default:
       answer(asked, -EINVAL);

@@ -41,9 +41,6 @@ namespace {
 // The most that one read or write transfers, MAX_RW_COUNT of the kernel (read(2), Notes); the
 // SQE's length would hold little more.
 constexpr std::size_t transfer_size_max = 0x7ffff000;
-// What a system call gives that a signal is to restart. Never seen by programs, but a worker
-// thread of io_uring that is told to give up an open(2) of a FIFO hands it on.
-constexpr int restart_system_call = 512;
 
 file_state& state_of(const operation& slot) noexcept {
   return *static_cast<file_state*>(slot.owner);
@@ -54,11 +51,7 @@ void close_released(file_state& state) noexcept;
 void complete(operation& slot, int result, unsigned) noexcept {
   file_state& state = state_of(slot);
   if (--state.in_flight == 0 && state.released) close_released(state);
-  // Interrupted by our own cancel request, not by a signal.
-  if (slot.cancel_sent() && (result == -EINTR || result == -restart_system_call)) {
-    result = -ECANCELED;
-  }
-  slot.wake(result);
+  slot.wake(slot.unless_interrupted(result));
 }
 
 void describe(const operation& slot, std::string& text) {

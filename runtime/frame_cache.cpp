@@ -26,8 +26,13 @@ namespace {
 constexpr std::size_t class_size = 16;  // what allocators round to: nothing is lost on top of it
 constexpr std::size_t class_count = detail::frame_size_max / class_size;
 // A burst of 10,000 connections that ends should not keep all its frames for ever: what lies in
-// the cache is bounded by bytes, about 16 MiB a thread.
+// the cache is bounded by bytes, about 16 MiB a thread. None are kept where valgrind is to see each
+// frame come and go (tests/valgrind).
+#ifdef RILL_KEEP_NO_FRAMES
+constexpr std::size_t cached_size_max = 0;
+#else
 constexpr std::size_t cached_size_max = 16 * 1024 * 1024;
+#endif
 
 struct free_block {
   free_block* next;

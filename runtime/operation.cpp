@@ -86,6 +86,13 @@ void operation::describe(std::string& text) const {
   if (type_ != nullptr && type_->describe != nullptr) type_->describe(*this, text);
 }
 
+int operation::unless_interrupted(int result) const noexcept {
+  // What a system call gives that a signal is to restart (ERESTARTSYS). Never seen by programs, but
+  // a worker thread that is told to give up an open(2) of a FIFO hands it on.
+  constexpr int restart_system_call = 512;
+  return cancel_sent_ && (result == -EINTR || result == -restart_system_call) ? -ECANCELED : result;
+}
+
 rill::result<std::size_t> operation::take_result() const noexcept {
   if (result_ >= 0) return static_cast<std::size_t>(result_);
   if (timed_out_ && (result_ == -ECANCELED || result_ == -ETIMEDOUT)) {

@@ -77,11 +77,13 @@ class operation final : public waiting, public timer_node {
   const operation_type* type() const noexcept { return type_; }
   bool has_waiter() const noexcept { return waiter_ != nullptr; }
   bool in_flight() const noexcept { return in_flight_; }
-  bool timed_out() const noexcept { return timed_out_; }
   bool cancel_sent() const noexcept { return cancel_sent_; }
   /// No CQE that names this slot is due: it may be freed.
   bool is_settled() const noexcept { return !in_flight_ && cancels_pending_ == 0; }
   int result() const noexcept { return result_; }
+  /// `result` of a CQE, with what our own cancel request has done to a worker thread of the ring as
+  /// ECANCELED: a call that blocks there is interrupted as by a signal.
+  int unless_interrupted(int result) const noexcept;
   /// The result as a value: an errno, a time-out of ours, or a count.
   rill::result<std::size_t> take_result() const noexcept;
 

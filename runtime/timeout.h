@@ -26,6 +26,11 @@ struct loop_clock {
 
   /// The time at which the current turn of this thread's loop began. REQUIRES: a loop runs.
   static time_point now() noexcept { return time_point(duration(loop::current().now)); }
+  /// `amount` after `start`; the end of the clock where that does not fit.
+  static constexpr time_point after(time_point start, duration amount) noexcept {
+    return time_point(
+        duration(detail::deadline_after(start.time_since_epoch().count(), amount.count())));
+  }
 };
 
 namespace detail {

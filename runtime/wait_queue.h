@@ -66,7 +66,6 @@ class wait_queue {
     node.waiter_->make_ready();
     return node;
   }
-  queue_waiter& first() noexcept { return *first_; }
   void remove(queue_waiter& node) noexcept {
     (node.previous_ == nullptr ? first_ : node.previous_->next_) = node.next_;
     (node.next_ == nullptr ? last_ : node.next_->previous_) = node.previous_;

@@ -16,7 +16,9 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
@@ -590,7 +592,86 @@ TEST_F(epoll_kernel, a_connect_waits_while_the_queue_of_a_unix_listener_is_full)
   for (const int each : opened) calls.close(each);
 }
 
+TEST_F(epoll_kernel, a_datagram_waits_quietly_while_the_unix_socket_that_it_names_is_full) {
+  rill::kernel& calls = on().calls();
+  const int receiver = calls.socket(AF_UNIX, SOCK_DGRAM, 0);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  ASSERT_EQ(calls.bind(receiver, &name, sizeof(name.sun_family)), 0);  // any free abstract name
+  unsigned size = sizeof(name);
+  ASSERT_EQ(calls.local_name(receiver, &name, size), 0);
+  const int sender = calls.socket(AF_UNIX, SOCK_DGRAM, 0);
+  const auto* const to = reinterpret_cast<const sockaddr*>(&name);
+  int sent = 0;
+  while (::sendto(sender, "x", 1, MSG_DONTWAIT, to, size) == 1) ++sent;
+
+  char last[] = "last";
+  iovec piece{last, 4};
+  msghdr header{};
+  header.msg_name = &name;
+  header.msg_namelen = size;
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_sendmsg(&sqe, sender, &header, MSG_NOSIGNAL);
+  sqe.user_data = 9;
+  on().submit();
+  const auto used = [] {
+    timespec spent{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+    return spent.tv_sec * 1'000'000'000 + spent.tv_nsec;
+  };
+  const std::int64_t before = used();
+  EXPECT_EQ(calls.enter(0, 1, calls.now() + 200'000'000), -ETIME);
+  EXPECT_LT(used() - before, 100'000'000);
+  char into[8];
+  for (int i = 0; i < sent; ++i) EXPECT_EQ(::recv(receiver, into, sizeof(into), 0), 1);
+  EXPECT_EQ(on().wait().result, 4);
+  EXPECT_EQ(::recv(receiver, into, sizeof(into), MSG_DONTWAIT), 4);
+  calls.close(sender);
+  calls.close(receiver);
+}
+
+TEST_F(epoll_kernel, a_message_that_is_wanted_whole_is_gathered_from_what_comes) {
+  const machine::pair pair = on().connected();
+  char head[3];
+  char body[5];
+  iovec pieces[] = {{head, sizeof(head)}, {body, sizeof(body)}};
+  msghdr header{};
+  header.msg_iov = pieces;
+  header.msg_iovlen = 2;
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_recvmsg(&sqe, pair.near_end, &header, MSG_WAITALL);
+  sqe.user_data = 7;
+  for (const std::string part : {"01", "2345"}) {
+    EXPECT_EQ(on().send(pair.far_end, part), static_cast<int>(part.size()));
+  }
+  ::io_uring_prep_send(&on().sqe(), pair.far_end, "67", 2, MSG_NOSIGNAL);
+  const std::vector<completion> two = on().wait(2);
+  const completion& whole = two[two[0].tag == 7 ? 0 : 1];
+  EXPECT_EQ(whole.tag, 7U);
+  EXPECT_EQ(whole.result, 8);
+  EXPECT_EQ(std::string(head, 3) + std::string(body, 5), "01234567");
+  EXPECT_EQ(pieces[0].iov_base, head);  // the caller's own stays as it was
+}
+
+TEST_F(epoll_kernel, sizes_of_the_queues_that_cannot_be_are_refused_as_such) {
+  for (const rill::queue_sizes wrong : {rill::queue_sizes{0, 8}, rill::queue_sizes{3, 8}}) {
+    try {
+      rill::make_epoll_kernel()->open(wrong);
+      ADD_FAILURE() << wrong.submission;
+    } catch (const rill::kernel_error& error) {
+      EXPECT_EQ(error.number(), EINVAL);
+      EXPECT_NE(std::string(error.what()).find("powers of two"), std::string::npos);
+    }
+  }
+}
+
 TEST_F(epoll_kernel, what_it_does_not_know_is_refused) {
+  io_uring_sqe& cancel = on().sqe();
+  ::io_uring_prep_cancel64(&cancel, 1, 0);
+  cancel.cancel_flags = 1U << 30U;
+  EXPECT_EQ(on().result(), -EINVAL);
   on().sqe().opcode = IORING_OP_SPLICE;
   EXPECT_EQ(on().result(), -EINVAL);
   io_uring_sqe& linked = on().sqe();

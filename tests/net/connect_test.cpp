@@ -16,7 +16,9 @@
 
 #include "net/name_server.h"
 #include "support.h"
+#include "support/descriptors.h"
 #include "support/known_hosts.h"
+#include <rill/net/udp.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/timeout.h>
 
@@ -394,6 +396,45 @@ TEST(connect, says_when_the_local_address_is_not_ours) {
     const std::string port = std::to_string(listener.local().port());
     const std::string said = co_await outcome("127.0.0.1", port, options);
     EXPECT_EQ(said, "connect 127.0.0.1:" + port + ": Cannot assign requested address");
+  });
+}
+
+TEST(connect, tries_one_address_only_if_the_delay_has_no_end) {
+  const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
+  const hanging first(loopback(2));
+  const std::string port = std::to_string(first.port());
+  run_loop([&]() -> task<> {
+    const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), first.port()));
+    connect_options options = asking(hosts);
+    options.attempt_delay = std::chrono::nanoseconds::max();
+    options.timeout = 50ms;
+    const std::string said = co_await outcome("two.example", port, options);
+    EXPECT_EQ(said, "connect 127.0.0.2:" + port + ": Connection timed out");
+  });
+}
+
+TEST(connect, asks_the_second_name_server_within_its_own_time) {
+  run_loop([&]() -> task<> {
+    const udp_socket dead = udp_socket::bind(endpoint(address::loopback_v4(), 0));
+    name_server server([](const query& q) {
+      const address ip = q.is_a() ? address::loopback_v4() : address::loopback_v6();
+      return std::vector<bytes>{message(q).ip(q.name, ip)};
+    });
+    resolver_options asked;
+    asked.hosts_path.clear();
+    asked.config.emplace().name_servers = {*dead.local().ip(), server.where()};
+    resolver with(asked);
+    const tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
+    const std::uint16_t port = listener.local().port();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&] { return server.run(); });
+      connect_options options;
+      options.with = &with;
+      options.timeout = 2s;
+      const std::string said = co_await outcome("a.example", port, options);
+      EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
+      tasks.cancel();
+    });
   });
 }
 

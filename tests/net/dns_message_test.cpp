@@ -266,6 +266,23 @@ TEST(dns_reply, does_not_take_a_dot_in_a_label_for_a_separator) {
   EXPECT_EQ(made.parse(ask("a.example")).kind(), reply_kind::no_data);
 }
 
+TEST(dns_reply, does_not_take_a_nul_in_a_label_for_the_end_of_a_name) {
+  using namespace std::string_view_literals;
+  const auto kind = [](std::string_view target, std::string_view owner) {
+    return message().question().alias("@12", target).ip(owner, one).parse().kind();
+  };
+  EXPECT_EQ(kind("\0.x"sv, ""), reply_kind::no_data);
+  EXPECT_EQ(kind("a.\0.x"sv, "a.\0.y"sv), reply_kind::no_data);
+  EXPECT_EQ(kind("a.\0.x"sv, "A.\0.X"sv), reply_kind::addresses);
+}
+
+TEST(dns_reply, writes_unusual_bytes_of_a_name_as_zone_files_do) {
+  using namespace std::string_view_literals;
+  const std::string_view name = "A \"b\\;$.\0.(c)\x7f\xff"sv;
+  const reply came = message().question().alias("@12", name).ip(name, one).parse();
+  EXPECT_EQ(came.canonical_name(), R"(a\032\"b\\\;\$.\000.\(c\)\127\255)");
+}
+
 TEST(dns_reply, ignores_records_of_other_classes_and_types) {
   const reply got = message()
                         .question()

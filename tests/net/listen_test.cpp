@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <utility>
@@ -20,6 +22,7 @@
 #include <rill/net/connect.h>
 #include <rill/net/unix.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sim/world.h>
 
 namespace rill {
 namespace {
@@ -121,6 +124,46 @@ TEST(bind_udp, takes_both_families_of_localhost_on_one_port) {
       EXPECT_EQ(came.size(), 5U);
     }
   });
+}
+
+/// The port of "localhost" in both families, when the kernel chooses it and `bind` fails once more.
+std::string ports_when_bind_fails(const sim::fault& fault, bool udp) {
+  sim::world world(1);
+  sim::host& host = world.add_host("host", "10.0.0.1");
+  const auto guard = world.inject(fault);
+  std::string text;
+  const auto body = [&]() -> task<> {
+    std::vector<endpoint> locals;
+    try {
+      if (udp) {
+        for (const udp_socket& each : co_await bind_udp("localhost", 0)) {
+          locals.push_back(each.local());
+        }
+      } else {
+        const tcp_listener listener = co_await listen("localhost", 0);
+        locals = listener.locals();
+      }
+    } catch (const io_error& failure) {
+      text = std::strerror(failure.code().value());
+      co_return;
+    }
+    const bool same = locals.size() == 2 && locals[0].port() == locals[1].port();
+    text = same ? "one port" : "not one port";
+  };
+  world.run(host.run(body));
+  return text;
+}
+
+TEST(sim_listen, takes_another_port_when_the_one_it_was_given_is_taken_in_the_other_family) {
+  // The first two find out which addresses the machine has.
+  constexpr std::uint64_t second = 4;
+  for (const bool udp : {false, true}) {
+    const sim::fault taken = sim::failure("bind", EADDRINUSE);
+    EXPECT_EQ(ports_when_bind_fails(taken.only(second), udp), "one port");
+    EXPECT_EQ(ports_when_bind_fails(taken.beginning_with(second), udp), "Address already in use");
+    EXPECT_EQ(ports_when_bind_fails(sim::failure("bind", EACCES).only(second), udp),
+              "Permission denied");
+  }
 }
 
 TEST(bind_udp, refuses_a_port_that_is_taken) {
@@ -283,10 +326,32 @@ TEST(socket_activation, refuses_descriptors_that_neither_listen_nor_take_datagra
   EXPECT_EQ(in_child({file}, {}, describe_activated),
             "activate descriptor 3: Socket operation on non-socket");
   ::close(file);
+  const int packets = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(in_child({packets}, {}, describe_activated),
+            "activate descriptor 3: Socket type not supported");
+  ::close(packets);
   environment variables;
   variables.count = "2000";
   const std::string said = in_child({first.descriptor}, variables, describe_activated);
   EXPECT_TRUE(said.starts_with("activate descriptor ")) << said;
+}
+
+TEST(socket_activation, closes_what_is_replaced_and_keeps_what_is_moved) {
+  const handed_over first = tcp();
+  const handed_over second = tcp();
+  const auto body = []() -> task<std::string> {
+    std::vector<activated_socket> all = activated_listeners();
+    const int replaced = all[0].descriptor();
+    const int kept = all[1].descriptor();
+    const endpoint local = all[1].local();
+    all[0] = std::move(all[1]);
+    std::string text = all[0].descriptor() == kept && all[0].local() == local ? "moved " : "lost ";
+    text += ::fcntl(replaced, F_GETFD) < 0 ? "closed " : "left open ";
+    all.clear();
+    text += ::fcntl(kept, F_GETFD) < 0 ? "closed" : "left open";
+    co_return text;
+  };
+  EXPECT_EQ(in_child({first.descriptor, second.descriptor}, {}, body), "moved closed closed");
 }
 
 TEST(socket_activation, is_used_by_listen_for_its_port) {

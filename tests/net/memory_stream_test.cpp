@@ -138,6 +138,51 @@ TEST(memory_stream, fails_writes_after_so_many_bytes) {
   });
 }
 
+TEST(memory_stream, that_never_has_to_wait_starves_nobody) {
+  run_loop([]() -> task<> {
+    auto pair = memory_stream_pair();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;;) {
+          co_await pair.first.write_all("x");
+          co_await read_text(pair.second, 1);
+        }
+      });
+      tasks.start([&]() -> task<> {
+        for (;;) co_await pair.first.write_all("");
+      });
+      co_await settle();  // would not come back
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(memory_stream, is_named_in_the_task_tree_by_whoever_waits_for_it) {
+  run_loop([]() -> task<> {
+    auto pair = memory_stream_pair(1);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await pair.first.write_all("two"); });
+      tasks.start([&]() -> task<> { co_await pair.first.read_lease(); });
+      co_await settle();
+      const std::string tree = loop::current().task_tree();
+      EXPECT_NE(tree.find(": write memory stream, "), std::string::npos) << tree;
+      EXPECT_NE(tree.find(": read memory stream, "), std::string::npos) << tree;
+      tasks.cancel();
+    });
+  });
+}
+
+TEST(memory_stream, ends_its_writing_within_a_time_limit_and_as_a_result) {
+  run_loop([]() -> task<> {
+    auto pair = memory_stream_pair();
+    co_await pair.first.write_all("last");
+    const auto shut = co_await as_result(with_timeout(1h, pair.first.shutdown_write()));
+    EXPECT_TRUE(shut.has_value());
+    const std::string all = co_await read_all(pair.second, 100);
+    EXPECT_EQ(all, "last");
+  });
+}
+
 TEST(memory_stream, outlives_the_pair_in_whoever_waits) {
   run_loop([]() -> task<> {
     std::string text;

@@ -552,5 +552,39 @@ TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
   });
 }
 
+// ---------------------------------------------------------------- closing
+
+TEST(tcp_options, let_a_close_that_lingers_keep_nobody_else_waiting) {
+  ::linger value{};
+  value.l_onoff = 1;
+  value.l_linger = 3;
+  for (const char* const way : {"by name", "by number", "of the listener", "of an adopted one"}) {
+    const std::string set(way);
+    run_loop([&]() -> task<> {
+      tcp_listener listener = tcp_listener::bind(any_port);
+      if (set == "of the listener") listener.set_option(SOL_SOCKET, SO_LINGER, value);
+      tcp_stream right = co_await tcp_stream::connect(listener.local());
+      tcp_stream left = co_await listener.accept();
+      if (set == "by name") left.set_linger(3s);
+      if (set == "by number") left.set_option(SOL_SOCKET, SO_LINGER, value);
+      if (set == "of an adopted one") {
+        left.set_linger(3s);
+        left = tcp_stream::adopt(left.release());
+      }
+      EXPECT_EQ(left.linger(), 3s) << set;
+      const std::string bytes(100'000, 'x');
+      while (true) {  // until nothing more fits
+        const auto sent = co_await as_result(with_timeout(20ms, left.write(bytes)));
+        if (!sent) break;
+      }
+      const auto begin = std::chrono::steady_clock::now();
+      left = tcp_stream();
+      co_await test::settle(10);
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s) << set;
+      right = tcp_stream();  // with unread bytes: a reset, which ends the lingering
+    });
+  }
+}
+
 }  // namespace
 }  // namespace rill

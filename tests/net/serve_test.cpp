@@ -2,6 +2,7 @@
 #include <rill/net/serve.h>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,6 +23,7 @@
 #include "support/descriptors.h"
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
@@ -139,6 +143,29 @@ TEST(serve, goes_on_when_a_handler_throws_and_tells_whoever_asked) {
   });
   EXPECT_EQ(counts.failed_count, 3U);
   EXPECT_EQ(reported, "ipv4: out of order");
+}
+
+TEST(serve, names_the_peer_and_what_was_thrown_when_nobody_asked) {
+  std::string expected;
+  int count = 0;
+  const auto fail = [&count](tcp_stream) -> task<> {
+    co_await yield();
+    if (++count == 1) throw std::runtime_error("out of order");
+    if (count == 2) throw 5;
+    throw io_error(std::make_error_code(std::errc::connection_reset), "read", "somebody");
+  };
+  testing::internal::CaptureStderr();
+  with_server(fail, serve_limits(), [&](endpoint local, nursery&) -> task<> {
+    for (const char* what : {"out of order", "unknown exception", ""}) {
+      tcp_stream stream = co_await tcp_stream::connect(local);
+      // That a peer has gone is everyday life, and not said.
+      const std::string of = "connection of " + stream.local().to_string() + ": ";
+      if (*what != '\0') expected += of + what + '\n';
+      char byte = 0;
+      EXPECT_EQ(co_await stream.read(std::span(&byte, 1)), 0U);
+    }
+  });
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), expected);
 }
 
 TEST(serve, outlives_a_handler_that_throws_before_it_is_a_coroutine) {
@@ -456,6 +483,115 @@ TEST(serve, ends_with_0_and_breaks_no_answer_on_sigterm_with_a_thousand_busy_ses
   EXPECT_LT(std::chrono::steady_clock::now() - told, serve_limits().drain_timeout + 5s);
   EXPECT_EQ(clients.ready_count, busy_clients::count);
   EXPECT_EQ(clients.broken_count, 0);
+}
+
+TEST(serve, drains_without_an_end_if_its_drain_time_has_none) {
+  const auto slow = [](tcp_stream peer, drain_signal& drain) -> task<> {
+    co_await peer.write_all("x");
+    co_await drain.wait();
+    co_await sleep_for(30ms);
+  };
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = std::chrono::nanoseconds::max();
+  with_server(slow, limits, [&](endpoint local, nursery&) -> task<> {
+    tcp_stream client = co_await tcp_stream::connect(local);
+    char byte = 0;
+    co_await client.read(std::span(&byte, 1));
+  });
+  EXPECT_EQ(counts.accepted_count, 1U);
+  EXPECT_EQ(counts.cut_count, 0U);
+}
+
+// ---------------------------------------------------------------- a drain with little room
+
+/// Clients whose question waits in the listener's backlog.
+task<std::vector<tcp_stream>> waiting_clients(endpoint to, int count) {
+  std::vector<tcp_stream> clients;
+  for (int i = 0; i < count; ++i) {
+    clients.push_back(co_await tcp_stream::connect(to));
+    co_await clients.back().write_all("pending");
+  }
+  co_await sleep_for(10ms);  // a simulated network takes its time
+  co_return clients;
+}
+
+/// How many of them get their answer whole, and then the end.
+task<int> answered_count(std::vector<tcp_stream>& clients) {
+  int count = 0;
+  for (tcp_stream& each : clients) {
+    std::string text(8, '\0');
+    const auto first = co_await as_result(each.read(std::span(text).first(7)));
+    if (!first || *first != 7 || text.substr(0, 7) != "pending") continue;
+    const auto rest = co_await as_result(each.read(text));
+    if (rest && *rest == 0) ++count;
+  }
+  co_return count;
+}
+
+task<> drain_beside(serve_limits limits, int client_count, int descriptors_left, int& answered) {
+  tcp_listener listener = tcp_listener::bind(any_port);
+  std::vector<tcp_stream> clients = co_await waiting_clients(listener.local(), client_count);
+  {
+    std::optional<few_descriptors> few;
+    if (descriptors_left != 0) few.emplace(descriptors_left);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, echo, limits); });
+      co_await test::settle();
+      tasks.cancel();
+    });
+  }
+  answered = co_await answered_count(clients);
+}
+
+TEST(serve, answers_all_of_the_backlog_in_a_drain_although_descriptors_are_spent) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = 30s;
+  int answered = 0;
+  run_loop([&]() -> task<> { co_await drain_beside(limits, 30, 4, answered); });
+  EXPECT_EQ(answered, 30);
+  EXPECT_EQ(counts.accepted_count, 30U);
+  EXPECT_EQ(counts.cut_count, 0U);
+  EXPECT_GE(counts.short_count, 1U);
+}
+
+TEST(serve, waits_no_longer_than_the_drain_time_for_descriptors) {
+  const auto stubborn = [](tcp_stream peer, drain_signal&) -> task<> {
+    co_await peer.write_all("x");
+    co_await sleep_for(1h);
+  };
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.drain_timeout = 100ms;
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    std::vector<tcp_stream> clients = co_await waiting_clients(listener.local(), 10);
+    const few_descriptors few(3);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, stubborn, limits); });
+      co_await test::settle();
+      tasks.cancel();
+    });
+  });
+  EXPECT_GE(counts.cut_count, 1U);
+  EXPECT_EQ(counts.cut_count, counts.accepted_count);
+}
+
+TEST(serve, keeps_to_the_limit_of_connections_while_it_drains) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  limits.connection_max = 2;
+  limits.drain_timeout = 30s;
+  int answered = 0;
+  run_loop([&]() -> task<> { co_await drain_beside(limits, 20, 0, answered); });
+  EXPECT_EQ(answered, 20);
+  EXPECT_EQ(counts.active_peak, 2U);
+  EXPECT_EQ(counts.cut_count, 0U);
 }
 
 }  // namespace

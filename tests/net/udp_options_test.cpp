@@ -1,5 +1,8 @@
 // Tests of the options of UDP sockets on the real kernel: packet info, multicast, drops. See
 // net/udp.h; sending and receiving are in udp_test.cpp.
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -181,6 +184,41 @@ TEST(udp_multicast, has_its_own_hops_and_loop) {
       socket.set_multicast_interface(system_interface_index("lo"));
     }
     co_return;
+  });
+}
+
+TEST(udp_options, set_and_clear_what_the_kernel_then_tells) {
+  run_loop([]() -> task<> {
+    const auto option = [](const udp_socket& of, int level, int name) {
+      int value = -1;
+      socklen_t size = sizeof(value);
+      EXPECT_EQ(::getsockopt(of.descriptor(), level, name, &value, &size), 0);
+      return value;
+    };
+    udp_socket four = udp_socket::open(address_family::ipv4);
+    udp_socket six = udp_socket::open(address_family::ipv6);
+    for (const bool on : {true, false}) {
+      four.set_broadcast(on);
+      EXPECT_EQ(option(four, SOL_SOCKET, SO_BROADCAST), on ? 1 : 0);
+      four.set_dont_fragment(on);
+      EXPECT_EQ(option(four, IPPROTO_IP, IP_MTU_DISCOVER), on ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT);
+      six.set_dont_fragment(on);
+      EXPECT_EQ(option(six, IPPROTO_IPV6, IPV6_MTU_DISCOVER),
+                on ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_WANT);
+    }
+    co_return;
+  });
+}
+
+TEST(udp_options, let_a_broadcast_leave_only_when_it_is_allowed) {
+  run_loop([]() -> task<> {
+    udp_socket socket = udp_socket::open(address_family::ipv4);
+    const endpoint all(address::v4(127, 255, 255, 255), 9);
+    const auto refused = co_await as_result(socket.send_to("x", all));
+    EXPECT_EQ(refused.error(), std::errc::permission_denied);
+    socket.set_broadcast(true);
+    const auto sent = co_await as_result(socket.send_to("x", all));
+    EXPECT_TRUE(sent.has_value());
   });
 }
 

@@ -20,6 +20,7 @@
 #include "support.h"
 #include <rill/net/unix.h>
 #include <rill/protocols/echo/datagrams.h>
+#include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -175,6 +176,69 @@ TEST(udp, receives_a_burst_in_order) {
         EXPECT_EQ(received.text(), std::to_string(i));
       }
     }
+  });
+}
+
+TEST(udp, receives_into_memory_of_its_own_what_the_kernel_was_told_to_lend) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    co_await client.send_to("first", server.local());
+    co_await server.receive();  // the kernel goes on receiving
+    char buffer[64] = {};
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        const datagram_info waited = co_await server.recv_from(std::span(buffer, 3));
+        EXPECT_EQ(std::string_view(buffer, 3), "sec");
+        EXPECT_EQ(waited.size(), 3U);
+        EXPECT_TRUE(waited.is_truncated());
+        EXPECT_EQ(waited.peer(), client.local());
+      });
+      co_await test::settle();  // it waits
+      co_await client.send_to("second", server.local());
+    });
+    co_await client.send_to("third", server.local());
+    co_await test::settle(20);  // lies in a buffer of the loop
+    const datagram_info held = co_await server.recv_from(buffer);
+    EXPECT_EQ(std::string_view(buffer, held.size()), "third");
+    EXPECT_EQ(held.peer(), client.local());
+  });
+}
+
+TEST(udp, gives_way_after_its_budget_although_datagrams_have_arrived) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    event set;
+    set.set();
+    unsigned turns = 0;
+    bool gave_way = false;
+    const auto receive_after = [&](int steps, bool lent) -> task<> {
+      co_await client.send_to("x", server.local());
+      co_await test::settle(20);
+      for (int i = 0; i < steps; ++i) co_await set.wait();
+      const unsigned before = turns;
+      char buffer[4];
+      if (lent) co_await server.receive();
+      if (!lent) co_await server.recv_from(buffer);
+      gave_way = gave_way || turns != before;
+    };
+    co_await client.send_to("first", server.local());
+    co_await server.receive();  // the kernel goes on receiving
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;; ++turns) co_await yield();
+      });
+      for (const bool lent : {true, false}) {
+        gave_way = false;
+        // Returning from settle() is a step for one compiler and none for the other.
+        for (int less = 0; less < 4; ++less) {
+          co_await receive_after(detail::scheduler::tick_budget - less, lent);
+        }
+        EXPECT_TRUE(gave_way);
+      }
+      tasks.cancel();
+    });
   });
 }
 

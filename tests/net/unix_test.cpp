@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -19,6 +20,7 @@
 #include "support.h"
 #include <rill/net/serve.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/timeout.h>
 
 namespace rill {
@@ -274,6 +276,138 @@ TEST(unix_stream, adopts_an_end_that_a_parent_process_made) {
       co_await left.write_all("hello");
     });
   });
+}
+
+// ---------------------------------------------------------------- waiting for a peer that is full
+
+/// Sends until the receiver, which nobody reads, takes no more. The number of datagrams it has.
+task<int> fill(unix_datagram& from, const endpoint& to) {
+  int count = 0;
+  for (;; ++count) {
+    const auto sent = co_await as_result(with_timeout(50ms, from.send_to("x", to)));
+    if (sent) continue;
+    EXPECT_TRUE(sent.error().is_timeout()) << sent.error().message();
+    co_return count;
+  }
+}
+
+task<> give_sends_up(bool connected) {
+  unix_datagram server = unix_datagram::bind(endpoint());
+  const endpoint to = server.local();
+  unix_datagram client = unix_datagram::open();
+  if (connected) co_await client.connect(to);
+  const int count = co_await fill(client, to);
+  EXPECT_GT(count, 0);
+  bool told = false;
+  co_await with_nursery([&](nursery& tasks) -> task<> {
+    tasks.start([&]() -> task<> {
+      co_await as_result(client.send_to("x", to));
+      told = true;
+    });
+    co_await sleep_for(20ms);  // the send waits in the kernel
+    tasks.cancel();
+  });
+  EXPECT_FALSE(told);
+  for (int i = 0; i < count; ++i) {
+    const datagram came = co_await with_timeout(5s, server.receive());
+    EXPECT_EQ(came.text(), "x");
+  }
+  const auto more = co_await as_result(with_timeout(20ms, server.receive()));
+  EXPECT_FALSE(more.has_value());
+  co_await with_timeout(5s, client.send_to("last", to));
+  const datagram last = co_await with_timeout(5s, server.receive());
+  EXPECT_EQ(last.text(), "last");
+}
+
+TEST(unix_datagram, gives_up_a_send_to_a_full_receiver_as_if_it_had_never_begun) {
+  for (const bool connected : {false, true}) run_loop(give_sends_up(connected));
+}
+
+TEST(sim_unix_datagram, gives_up_a_send_to_a_full_receiver_as_if_it_had_never_begun) {
+  for (const bool connected : {false, true}) {
+    sim::world world(1);
+    world.add_host("a", "10.0.0.1").run(give_sends_up, connected);
+    world.run();
+  }
+}
+
+TEST(unix_datagram, waits_for_a_full_receiver_without_keeping_the_processor_busy) {
+  run_loop([]() -> task<> {
+    unix_datagram server = unix_datagram::bind(endpoint());
+    const endpoint to = server.local();
+    unix_datagram client = unix_datagram::open();
+    const int count = co_await fill(client, to);
+    bool sent = false;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        co_await client.send_to("last", to);
+        sent = true;
+      });
+      const auto used = [] {
+        timespec now{};
+        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+        return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+      };
+      const auto before = used();
+      co_await sleep_for(300ms);
+      EXPECT_LT(used() - before, 150ms);
+      EXPECT_FALSE(sent);
+      for (int i = 0; i < count; ++i) co_await with_timeout(5s, server.receive());
+      const datagram last = co_await with_timeout(5s, server.receive());
+      EXPECT_EQ(last.text(), "last");
+    });
+    EXPECT_TRUE(sent);
+  });
+}
+
+TEST(unix_stream, gives_up_connecting_to_a_listener_whose_backlog_is_full) {
+  run_loop([]() -> task<> {
+    listen_options options;
+    options.backlog = 1;
+    unix_listener listener = unix_listener::bind(abstract_name("full"), options);
+    const endpoint to = listener.local();
+    std::vector<unix_stream> clients;
+    std::string said;
+    while (said.empty()) {
+      try {
+        clients.push_back(co_await with_timeout(50ms, unix_stream::connect(to)));
+      } catch (const io_error& failure) {
+        said = failure.what();
+      }
+    }
+    EXPECT_EQ(said, "task: Connection timed out");
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { clients.push_back(co_await unix_stream::connect(to)); });
+      co_await sleep_for(20ms);  // it waits
+      const std::size_t count = clients.size();
+      std::vector<unix_stream> servers;
+      while (servers.size() != count + 1) {
+        servers.push_back(co_await with_timeout(5s, listener.accept()));
+      }
+    });
+  });
+}
+
+TEST(unix_datagram, tells_a_sender_that_waits_that_another_task_closed_the_socket) {
+  for (const bool connected : {false, true}) {
+    run_loop([&]() -> task<> {
+      unix_datagram server = unix_datagram::bind(endpoint());
+      const endpoint to = server.local();
+      unix_datagram client = unix_datagram::open();
+      if (connected) co_await client.connect(to);
+      co_await fill(client, to);
+      std::string said;
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        tasks.start([&]() -> task<> {
+          const auto sent = co_await as_result(client.send_to("x", to));
+          if (!sent) said = sent.error().message();
+        });
+        co_await sleep_for(20ms);
+        co_await client.close();
+      });
+      EXPECT_EQ(said, "send: Operation canceled");
+    });
+  }
 }
 
 }  // namespace

@@ -431,5 +431,35 @@ TEST(combine_death_test, awaited_twice_aborts) {
                "all_of or any_of was awaited twice");
 }
 
+/// Can be moved so many times.
+struct brittle {
+  explicit brittle(int moves) : moves_left(moves) {}
+  brittle(brittle&& other) : moves_left(other.moves_left - 1) {
+    if (moves_left < 0) throw std::runtime_error("broken on the way");
+  }
+  brittle& operator=(brittle&&) = delete;
+  int moves_left;
+};
+
+task<brittle> brittle_after(int turns, int moves) {
+  co_await settle(turns);
+  co_return brittle(moves);
+}
+
+TEST(all_of, fails_when_a_result_cannot_be_moved_to_it) {
+  // However many moves there are on the way: each that fails is told, and none is lost.
+  bool arrived = false;
+  for (int moves = 0; moves < 10 && !arrived; ++moves) {
+    run_loop([&]() -> task<> {
+      const std::string failed =
+          co_await error_of(all_of(brittle_after(1, moves), nothing_after(2)));
+      EXPECT_TRUE(failed.empty() || failed == "broken on the way") << failed;
+      arrived = failed.empty();
+    });
+    EXPECT_FALSE(arrived && moves == 0);
+  }
+  EXPECT_TRUE(arrived);
+}
+
 }  // namespace
 }  // namespace rill

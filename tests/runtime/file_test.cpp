@@ -282,6 +282,17 @@ TEST_F(file_test, close_reports_success_and_empties_the_object) {
   });
 }
 
+TEST_F(file_test, close_may_be_given_a_time_limit) {
+  made("a", "x");
+  run_loop([&]() -> task<> {
+    file opened = co_await file::open(path("a"));
+    const int number = opened.descriptor();
+    const result<void> closed = co_await as_result(with_timeout(1h, opened.close()));
+    EXPECT_TRUE(closed);
+    EXPECT_EQ(::fcntl(number, F_GETFD), -1);
+  });
+}
+
 TEST_F(file_test, close_reports_what_the_kernel_says) {
   made("a", "x");
   EXPECT_DEATH(run_loop([&]() -> task<> {

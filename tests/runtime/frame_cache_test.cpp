@@ -95,6 +95,28 @@ TEST(frame_cache, belongs_to_its_thread) {
   other.join();
 }
 
+/// Owned by a thread that has had no frame yet: destroyed after its cache.
+struct frame_owner {
+  void* frame = nullptr;
+  ~frame_owner() {
+    if (frame == nullptr) return;
+    free_frame(frame, 100);
+    void* const last = allocate_frame(100);  // and one more, straight from operator new
+    std::memset(last, 0x5a, 100);
+    free_frame(last, 100);
+  }
+};
+
+TEST(frame_cache, lets_objects_of_the_thread_that_outlive_it_free_their_frames) {
+  std::thread other([] {
+    thread_local frame_owner owner;
+    owner.frame = nullptr;  // made before the cache is
+    owner.frame = allocate_frame(100);
+    std::memset(owner.frame, 0x5a, 100);
+  });
+  other.join();
+}
+
 TEST(frame_cache, serves_warm_tasks_without_a_miss) {
   test::run_loop([]() -> task<> {
     std::uint64_t misses = 0;

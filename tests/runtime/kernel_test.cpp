@@ -23,6 +23,7 @@
 
 #include "runtime/child_process.h"
 #include "support.h"
+#include "support/descriptors.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/loop.h>
@@ -58,6 +59,25 @@ TEST(kernel, may_be_opened_on_one_thread_and_run_on_another) {
   });
   other.join();
   EXPECT_EQ(seen, 3);
+}
+
+TEST(kernel, that_finds_no_descriptor_says_so_and_leaves_none_open) {
+  const std::size_t before = test::open_descriptor_count();
+  std::string said;
+  // One more each time, until it has all that it needs.
+  for (rlim_t room = 0; room < 20; ++room) {
+    const test::descriptor_limit few(test::next_descriptor() + room);
+    try {
+      const loop on(make_kernel("auto"));
+      break;
+    } catch (const kernel_error& error) {
+      EXPECT_EQ(error.number(), EMFILE);
+      said = error.what();
+      EXPECT_NE(said, "") << room;
+    }
+  }
+  EXPECT_NE(said, "");  // the first had no room at all
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(kernel, an_unknown_name_is_refused_with_those_there_are) {

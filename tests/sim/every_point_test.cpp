@@ -1,8 +1,9 @@
-// Eight scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Eleven scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,6 +84,111 @@ TEST_F(sim_points, udp_exchange) {
     require(!run.succeeded() || so_far.answered + so_far.lost == 4,
             "every question is answered or given up");
     require(!run.is_undisturbed() || so_far.answered == 4, "undisturbed, all are answered");
+  });
+}
+
+/// Two buffers of each size: whoever holds them makes the next receive use memory of its own.
+sim::exhaustive_options with_few_buffers() {
+  sim::exhaustive_options options;
+  options.world.loop.buffers.small = {4096, 2, 2, 2};
+  options.world.loop.buffers.large = {65536 + 256, 2, 2, 2};
+  return options;
+}
+
+TEST_F(sim_points, datagrams_while_all_buffers_are_lent) {
+  visit(
+      "datagrams while all buffers are lent",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string came;
+        auto& session = server.run([&]() -> task<> {
+          auto socket = udp_socket::bind(at("0.0.0.0:9"));
+          std::vector<datagram> held;
+          while (held.size() < 5) {
+            held.push_back(co_await with_timeout(patience, socket.receive()));
+          }
+          for (const datagram& each : held) came += each.text();
+        });
+        client.run([]() -> task<> {
+          auto socket = udp_socket::open(address_family::ipv4);
+          co_await with_timeout(patience, socket.connect(at("10.0.0.1:9")));
+          for (const char* const each : {"a", "b", "c", "d", "e"}) {
+            co_await sleep_for(1ms);
+            co_await with_timeout(patience, socket.send(each));
+          }
+        });
+        run.run(session);
+        require(!run.succeeded() || came == "abcde", "each is held with its own bytes");
+      },
+      with_few_buffers());
+}
+
+TEST_F(sim_points, streams_while_all_buffers_are_lent) {
+  visit(
+      "streams while all buffers are lent",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string came;
+        std::string sent;
+        auto& session = server.run([&]() -> task<> {
+          auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+          std::vector<tcp_stream> streams;
+          std::vector<lease> held;
+          while (held.size() < 5) {
+            streams.push_back(co_await with_timeout(patience, listener.accept()));
+            held.push_back(co_await with_timeout(patience, streams.back().read_lease()));
+            require(held.back() || sent.size() < held.size(), "what was sent comes before the end");
+          }
+          for (const lease& each : held) came += each.text();
+        });
+        client.run([&]() -> task<> {
+          std::vector<tcp_stream> streams;
+          for (const char* const each : {"a", "b", "c", "d", "e"}) {
+            co_await sleep_for(1ms);
+            streams.push_back(
+                co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80"))));
+            co_await with_timeout(patience, streams.back().write_all(each));
+            sent += each;
+          }
+          co_await with_timeout(patience, streams.front().read_lease());  // until the server ends
+        });
+        run.run(session);
+        require(!run.succeeded() || came == sent, "each is held with its own bytes");
+        require(!run.is_undisturbed() || came == "abcde", "undisturbed, all of them come");
+      },
+      with_few_buffers());
+}
+
+TEST_F(sim_points, pieces_gathered_and_scattered) {
+  visit("pieces gathered and scattered", [](sim::trial& run) {
+    sim::host& server = run.world().add_host("server", "10.0.0.1");
+    sim::host& client = run.world().add_host("client", "10.0.0.2");
+    std::string came;
+    const std::string body(70'000, 'b');  // more than a short transfer takes
+    server.run([&]() -> task<> {
+      auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+      auto stream = co_await with_timeout(patience, listener.accept());
+      const const_buffer pieces[] = {"head", "", const_buffer(body), "tail", ""};
+      co_await with_timeout(patience, stream.write_all(std::span<const const_buffer>(pieces)));
+    });
+    run.settle(1ms);
+    auto& session = client.run([&]() -> task<> {
+      auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+      std::string small(7, ' ');
+      std::string large(10'000, ' ');
+      const mutable_buffer pieces[] = {mutable_buffer(small), mutable_buffer(),
+                                       mutable_buffer(large)};
+      const std::span<const mutable_buffer> into(pieces);
+      while (const std::size_t got = co_await with_timeout(patience, stream.read(into))) {
+        came += (small + large).substr(0, got);
+      }
+    });
+    run.run(session, server);
+    const std::string all = "head" + body + "tail";
+    require(all.starts_with(came), "bytes come in order, none twice");
+    require(!run.is_undisturbed() || came == all, "undisturbed, all of them come");
   });
 }
 

@@ -13,6 +13,7 @@
 #include "sim/echo.h"
 #include <rill/net/serve.h>
 #include <rill/runtime/file.h>
+#include <rill/runtime/sim/seeds.h>
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -393,6 +394,50 @@ TEST_F(sim_rule, a_completion_may_come_just_before_its_cancel) {
 }
 
 // ---------------------------------------------------------------- disk and time
+
+/// Reads one byte from each of thirty streams at once, cancels the readers when the first has its
+/// byte, and then reads what is left. A byte that was lost is waited for in vain.
+task<> read_cancel_and_read_again() {
+  auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+  std::vector<tcp_stream> streams;
+  while (streams.size() < 30) streams.push_back(co_await listener.accept());
+  std::vector<std::size_t> read_count(streams.size());
+  bool is_first_read = false;
+  const auto read_one = [&](std::size_t which) -> task<> {
+    char bytes[2];
+    read_count[which] += co_await streams[which].read(bytes);
+    is_first_read = true;
+  };
+  co_await with_nursery([&](nursery& readers) -> task<> {
+    for (std::size_t i = 0; i < streams.size(); ++i) readers.start(std::ref(read_one), i);
+    while (!is_first_read) co_await sleep_for(1us);
+    readers.cancel();  // while the bytes of the others come in
+  });
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    if (read_count[i] == 0) co_await read_one(i);
+    sim::require(read_count[i] == 1, "a byte is read once");
+  }
+}
+
+task<> send_a_byte_to_each(std::string where) {
+  std::vector<tcp_stream> streams;
+  while (streams.size() < 30) streams.push_back(co_await tcp_stream::connect(at(where)));
+  co_await sleep_for(10ms);
+  for (tcp_stream& each : streams) co_await each.write_all("x");
+  co_await sleep_for(1s);
+}
+
+TEST(sim_queue, cancels_that_wait_for_room_may_find_that_their_operations_have_completed) {
+  sim::world_options options;
+  options.loop.queues = {4, 64};
+  const std::string failure = sim::run_seeds({.count = 100}, [&](std::uint64_t seed) {
+    sim::world world(seed, options);
+    world.add_host("server", "10.0.0.1").run(read_cancel_and_read_again);
+    world.add_host("client", "10.0.0.2").run(send_a_byte_to_each, std::string("10.0.0.1:80"));
+    world.run();
+  });
+  EXPECT_EQ(failure, "");
+}
 
 TEST_F(sim_rule, a_slow_disk_is_waited_for) {
   const auto slow = world_.inject(sim::slow_disk(1s, 2s).on(client_));

@@ -200,6 +200,23 @@ TEST(sim_end, an_error_of_any_program_is_rethrown) {
   EXPECT_THROW(world.run(), std::out_of_range);
 }
 
+TEST(sim_end, a_deadlock_says_how_long_its_tasks_have_waited) {
+  sim::world world(1);
+  world.add_host("a", "10.0.0.1").run([]() -> task<> {
+    event never;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await never.wait(); });
+      co_await sleep_for(90s);
+    });
+  });
+  try {
+    world.run();
+    FAIL() << "no deadlock";
+  } catch (const sim::deadlock& found) {
+    EXPECT_THAT(found.what(), HasSubstr("event, 90.0 s"));
+  }
+}
+
 TEST(sim_end, a_deadlock_is_told_with_the_tasks_of_every_host) {
   event never;
   sim::world world(11);
