@@ -82,8 +82,7 @@ int unix_stream::shutdown(int how) {
     peer->changed(true, true);
   }
   changed(true, true);
-  wake_clients();
-  return 0;
+  return 0;  // who waits to connect here goes on waiting: unix_shutdown() wakes nobody
 }
 
 unsigned unix_stream::poll_state() noexcept {

@@ -425,7 +425,7 @@ TEST_P(unix_contract, a_connect_waits_while_the_queue_of_its_listener_is_full) {
   ::io_uring_prep_accept(&on().sqe(), listening, nullptr, nullptr, 0);
   for (const completion& each : on().wait(2)) EXPECT_GE(each.result, 0) << each.tag;
   start_connect(8);  // the one before is in the queue
-  ::io_uring_prep_shutdown(&on().sqe(), listening, SHUT_RDWR);
+  ::io_uring_prep_close(&on().sqe(), listening);
   for (const completion& each : on().wait(2)) {
     EXPECT_EQ(each.result, each.tag == 8 ? -ECONNREFUSED : 0);
   }
