@@ -13,6 +13,7 @@
 #include <rill/runtime/sim/bytes.h>
 #include <rill/runtime/sim/disk.h>
 #include <rill/runtime/sim/socket.h>
+#include <rill/runtime/sim/stream_end.h>
 
 namespace rill::sim::detail {
 
@@ -55,7 +56,7 @@ class unix_socket : public socket {
   std::shared_ptr<inode> inode_;  ///< of a path
 };
 
-class unix_stream final : public unix_socket {
+class unix_stream final : public unix_socket, private stream_end {
  public:
   explicit unix_stream(node& on);
   ~unix_stream() override;
@@ -77,18 +78,21 @@ class unix_stream final : public unix_socket {
   static void join(const std::shared_ptr<unix_stream>& one,
                    const std::shared_ptr<unix_stream>& other);
   int connect(const request& tried);
-  progress accept(request& tried);
-  progress receive(request& tried);
-  progress receive_into_buffers(request& tried);
+  const byte_queue* received() const noexcept override { return &incoming_; }
+  void take(std::size_t size) override { incoming_.consume(size); }
+  void room_is_made() override;
+  int receive_state() override;
+  bool is_receive_over() const noexcept override;
+  bool tells_more() const noexcept override { return false; }
+  bool has_more() const noexcept override { return false; }
+  bool has_ready() const noexcept override { return !ready_.empty(); }
+  int open_ready(void* name, socklen_t* size) override;
   progress send(request& tried);
   bool send_piece(request& tried);
   void wake_peer();
   void wake_clients();
   std::size_t write(const std::byte* from, std::size_t size);
-  /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
-  int receive_state();
   int send_failure();
-  bool receive_is_over() const noexcept;
   bool peer_is_gone() const noexcept { return connected_ && peer_.expired(); }
 
   std::weak_ptr<unix_stream> peer_;
