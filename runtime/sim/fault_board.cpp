@@ -14,8 +14,6 @@ namespace {
 // What a packet carries beside its payload: Ethernet, IPv4, TCP with time stamps.
 constexpr std::uint64_t header_size = 66;
 constexpr std::int64_t second = 1'000'000'000;
-// A datagram that is reordered is late by up to this many longest latencies.
-constexpr std::int64_t reordering_latencies = 10;
 
 bool is_of_network(fault_kind what) noexcept { return what <= fault_kind::reset; }
 
@@ -85,9 +83,7 @@ void fault_board::apply(active_fault& fault, packet& sent, std::int64_t now,
       if (!is_tcp && happens(fault)) ++on.copy_count;
       break;
     case fault_kind::reorder:
-      if (is_tcp || !happens(fault)) break;
-      on.overtakes = true;
-      on.delay += fault.random.between(0, longest_latency * reordering_latencies);
+      if (!is_tcp && happens(fault)) on.reorder(fault.random, longest_latency);
       break;
     case fault_kind::delay:
       if (happens(fault)) on.delay += fault.random.between(fault.rule.least, fault.rule.most);

@@ -27,6 +27,13 @@ struct verdict {
   bool resets = false;
   unsigned copy_count = 1;
   std::int64_t delay = 0;  ///< nanoseconds
+
+  /// A datagram arrives when it will, up to ten longest latencies late.
+  void reorder(random_source& random, std::int64_t longest_latency) {
+    constexpr std::int64_t latencies = 10;
+    overtakes = true;
+    delay += random.between(0, longest_latency * latencies);
+  }
 };
 
 /// A fault while it holds. Its guard lifts it; the board forgets it soon after.
