@@ -30,6 +30,11 @@ descriptor_kind kind_of_socket(int family, int type, int protocol) noexcept {
   return is_tcp ? descriptor_kind::tcp : descriptor_kind::stream_socket;
 }
 
+descriptor_kind kind_of_file(unsigned mode) noexcept {
+  const bool has_disk = S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode);
+  return has_disk ? descriptor_kind::file : descriptor_kind::stream;
+}
+
 /// nullptr: no descriptor has such a number, or there is no memory.
 watch* epoll_kernel::find(int descriptor) noexcept {
   if (descriptor < 0) return nullptr;
@@ -104,9 +109,7 @@ int epoll_kernel::identify(watch& on) noexcept {
     };
     on.kind = kind_of_socket(get(SO_DOMAIN), get(SO_TYPE), get(SO_PROTOCOL));
   } else {
-    const bool is_file =
-        S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-    on.kind = is_file ? descriptor_kind::file : descriptor_kind::stream;
+    on.kind = kind_of_file(status.st_mode);
   }
   return 0;
 }

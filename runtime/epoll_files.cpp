@@ -116,9 +116,7 @@ std::int64_t file_job::open() noexcept {
   struct stat status{};
   if (made >= 0 && ::fstat(static_cast<int>(made), &status) == 0) {
     // The loop need not ask a slow disk for it.
-    const bool is_file =
-        S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-    opened_kind = is_file ? descriptor_kind::file : descriptor_kind::stream;
+    opened_kind = kind_of_file(status.st_mode);
   }
   return made;
 }

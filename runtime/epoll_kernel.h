@@ -123,6 +123,8 @@ enum class progress {
 inline constexpr std::uint64_t job_tag = UINT64_MAX;
 
 descriptor_kind kind_of_socket(int family, int type, int protocol) noexcept;
+/// Of what is no socket: by stat::st_mode.
+descriptor_kind kind_of_file(unsigned mode) noexcept;
 
 class epoll_kernel final : public system_kernel {
  public:
