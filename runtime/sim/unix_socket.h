@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <rill/runtime/sim/bytes.h>
+#include <rill/runtime/sim/datagram_end.h>
 #include <rill/runtime/sim/disk.h>
 #include <rill/runtime/sim/socket.h>
 #include <rill/runtime/sim/stream_end.h>
@@ -110,7 +111,7 @@ class unix_stream final : public unix_socket, private stream_end {
   int error_ = 0;
 };
 
-class unix_datagram final : public unix_socket {
+class unix_datagram final : public unix_socket, private datagram_end {
  public:
   explicit unix_datagram(node& on);
   ~unix_datagram() override;
@@ -137,16 +138,18 @@ class unix_datagram final : public unix_socket {
   int connect(const request& tried);
   progress send(request& tried);
   int find_receiver(const request& tried, std::shared_ptr<unix_datagram>& found);
-  progress receive(request& tried);
-  progress receive_multishot(request& tried);
-  void receive_one(request& tried);
-  int fill_message(const request& tried, std::byte* into, std::size_t room);
-  /// The name of who sent it, as it is now.
-  static std::string name_of(const datagram& taken);
+  const std::vector<std::byte>* first() const noexcept override {
+    return queue_.empty() ? nullptr : &queue_.front().bytes;
+  }
+  unsigned write_name(void* into, unsigned room) const override;
+  unsigned write_control(void*, unsigned, int&) const noexcept override { return 0; }
+  void drop_first() override;
+  bool is_read_stopped() const noexcept override { return read_stopped_; }
+  int take_receive_error() noexcept override { return 0; }
+  bool knows_plain_buffers() const noexcept override { return false; }
   bool is_full() const noexcept;
   void keep_waiting(unix_datagram& sender);
   void wake_senders();
-  void pop();
 
   std::deque<datagram> queue_;
   std::weak_ptr<unix_datagram> peer_;

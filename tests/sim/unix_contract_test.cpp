@@ -455,6 +455,27 @@ TEST_P(unix_contract, receiving_nothing_waits_until_there_is_something) {
   EXPECT_EQ(on().receive(ends.far_end, text, 0), 0);
 }
 
+TEST_P(unix_contract, an_empty_datagram_ends_a_multishot_receive) {
+  const machine::pair ends = pair(SOCK_DGRAM);
+  on().give_buffers(4);
+  msghdr header{};
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_recvmsg_multishot(&sqe, ends.far_end, &header, 0);
+  sqe.flags |= IOSQE_BUFFER_SELECT;
+  sqe.user_data = 5;
+  on().submit();
+  const auto receive = [&](const char* text) {
+    io_uring_sqe& sending = on().sqe();
+    ::io_uring_prep_send(&sending, ends.near_end, text, std::strlen(text), MSG_NOSIGNAL);
+    const std::vector<completion> two = on().wait(2);
+    return two[two[0].tag == 5 ? 0 : 1];
+  };
+  EXPECT_TRUE(receive("x").has(IORING_CQE_F_MORE));
+  const completion last = receive("");
+  EXPECT_EQ(last.result, static_cast<int>(sizeof(io_uring_recvmsg_out)));
+  EXPECT_FALSE(last.has(IORING_CQE_F_MORE));
+}
+
 TEST_P(unix_contract, an_unnamed_bind_takes_a_free_abstract_name) {
   const int first = socket(SOCK_DGRAM);
   EXPECT_EQ(bind(first, {}), 0);
