@@ -268,7 +268,7 @@ socket_state& make_datagram_state(loop& on, int descriptor, bool is_unix) {
 socket_handle adopt_datagram_socket(int descriptor, bool is_unix) {
   loop& on = loop::current();
   socket_handle taken(make_datagram_state(on, descriptor, is_unix));
-  make_blocking(on, descriptor);
+  on.kernel().adopt(descriptor);
   return taken;
 }
 

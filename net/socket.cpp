@@ -642,6 +642,7 @@ int socket_state::try_release() noexcept {
   if (!read.is_settled() || !write.is_settled() || lined_up || is_unread) return -1;
   const int descriptor = std::exchange(read.descriptor, -1);
   write.descriptor = -1;
+  owner_loop().kernel().release(descriptor);
   finish_before_close = false;
   abandon();  // a reader that was woken and has not run yet may still look here
   return descriptor;

@@ -402,8 +402,6 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
-/// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
-void make_blocking(loop& on, int descriptor) noexcept;
 /// True if closing waits for the peer: SO_LINGER with a time.
 bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".

@@ -2,7 +2,6 @@
 // See socket_options.h and the end of socket.h.
 #include <rill/net/socket_options.h>
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -25,12 +24,6 @@ int open_socket(loop& on, const endpoint& of, int type) {
   if (of.kind() == endpoint_kind::ipv4) family = AF_INET;
   if (of.kind() == endpoint_kind::ipv6) family = AF_INET6;
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
-}
-
-void make_blocking(loop& on, int descriptor) noexcept {
-  if (on.kernel().name() == "sim") return;  // its descriptors are no files of this process
-  const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 bool has_linger(loop& on, int descriptor) noexcept {

@@ -116,7 +116,7 @@ task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
 tcp_stream tcp_stream::adopt(int descriptor) {
   loop& on = loop::current();
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::make_blocking(on, descriptor);
+  on.kernel().adopt(descriptor);
   stream.set_no_delay(true);
   stream.socket_->lingers = detail::has_linger(on, descriptor);
   if (const auto ip = detail::peer_endpoint(on, descriptor).ip()) {
@@ -438,7 +438,7 @@ stream_listener::stream_listener(std::span<const int> descriptors) {
   loop& on = loop::current();
   queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
   for (const int each : descriptors) {
-    detail::make_blocking(on, each);
+    on.kernel().adopt(each);
     queue_->add(each);
     if (detail::has_linger(on, each)) queue_->lingers = true;
     if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does

@@ -52,7 +52,7 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
 unix_stream unix_stream::adopt(int descriptor) {
   loop& on = loop::current();
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::make_blocking(on, descriptor);
+  on.kernel().adopt(descriptor);
   return stream;
 }
 

@@ -68,6 +68,9 @@ bool advance(request& asked, std::size_t moved) noexcept {
       return false;
     }
     asked.message->header.msg_iov = asked.message->pieces.data();
+    // They have gone, or come, with the first part: io_sendmsg(), io_recvmsg().
+    asked.message->header.msg_control = nullptr;
+    asked.message->header.msg_controllen = 0;
   }
   msghdr& header = asked.message->header;
   while (header.msg_iovlen != 0 && moved >= header.msg_iov->iov_len) {
@@ -292,8 +295,11 @@ progress epoll_kernel::send(watch& on, request& tried) noexcept {
 
 progress epoll_kernel::accept(watch& on, request& tried) noexcept {
   const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
-  const nonblocking_scope scope(tried.descriptor);
-  if (scope.status() != 0) return finish(tried, scope.status());
+  // For good, not for the call: a loop of another process that has the same listener, and clears
+  // the flag between our setting it and our call, would leave us blocked in it.
+  if (const int status = make_nonblocking(tried.descriptor); status < 0) {
+    return finish(tried, status);
+  }
   for (int share = share_max; share > 0; --share) {
     const int made =
         ::accept4(tried.descriptor, reinterpret_cast<sockaddr*>(tried.memory),
@@ -351,6 +357,16 @@ progress epoll_kernel::poll_completed(request& tried, unsigned events) noexcept 
 
 // ---------------------------------------------------------------- pipes, terminals, event counters
 
+/// What poll(2) says of it now. A signal that is handled just then may make that EINTR.
+static bool is_ready(int descriptor, short events) noexcept {
+  pollfd asked{descriptor, events, 0};
+  int status = 0;
+  do {
+    status = ::poll(&asked, 1, 0);
+  } while (status < 0 && errno == EINTR);
+  return status > 0;
+}
+
 /// RWF_NOWAIT where the descriptor knows it; else poll(2) first, for the descriptor may be shared
 /// with other processes and must go on blocking for them.
 progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
@@ -364,8 +380,7 @@ progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLIN, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, true);
+      if (!is_ready(tried.descriptor, POLLIN)) return would_block(on, tried, true);
       got = ::read(tried.descriptor, tried.memory, tried.size);
     }
     if (got >= 0) return finish(tried, got);
@@ -386,8 +401,7 @@ progress epoll_kernel::write_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLOUT, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, false);
+      if (!is_ready(tried.descriptor, POLLOUT)) return would_block(on, tried, false);
       sent = ::write(tried.descriptor, tried.memory,
                      std::min<std::size_t>(tried.size, pipe_write_size_max));
     }

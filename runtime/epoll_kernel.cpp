@@ -29,7 +29,7 @@ constexpr int prefetch_distance = 4;
 // a datagram, is repeated.
 constexpr std::int64_t stalled_pause = 2'000'000;  // nanoseconds
 constexpr unsigned entry_max = 32768;              // IORING_MAX_ENTRIES
-constexpr std::size_t bucket_count_initial = 256;
+constexpr std::size_t cancelled_usually = 256;     // by one request: room made ahead
 
 constexpr bool is_power_of_two(unsigned number) noexcept {
   return number != 0 && (number & (number - 1)) == 0;
@@ -61,12 +61,11 @@ io_uring& epoll_kernel::open(const queue_sizes& sizes) {
     throw kernel_error(errno, std::string("cannot use epoll: ") + std::strerror(errno));
   }
   open_wake_descriptor();
-  found_.reserve(bucket_count_initial);
+  found_.reserve(cancelled_usually);
   submissions_.resize(submission);
   submission_array_.resize(submission);
   for (unsigned i = 0; i < submission; ++i) submission_array_[i] = i;
   completions_.resize(completion);
-  buckets_.resize(bucket_count_initial);
   submission_entries_ = submission;
   submission_mask_ = submission - 1;
   completion_entries_ = completion;

@@ -21,6 +21,7 @@
 #include <mutex>
 #include <vector>
 
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/system_kernel.h>
 #include <rill/runtime/uring_abi.h>
 
@@ -97,7 +98,7 @@ struct alignas(64) watch {
   bool readable : 1 = true;
   bool writable : 1 = true;
   bool until_empty : 1 = false;  // a short read does not mean that all was read
-  bool made_here : 1 = false;    // by this kernel, which so knows when the number begins anew
+  bool made_here : 1 = false;    // or adopted: this kernel knows when the number begins anew
   bool queued : 1 = false;       // in the list of those that go on with the next enter()
   bool closing : 1 = false;      // closed, as far as new operations are concerned
   bool no_nowait : 1 = false;    // RWF_NOWAIT does not work on it
@@ -138,6 +139,8 @@ class epoll_kernel final : public system_kernel {
   int socket(int family, int type, int protocol) noexcept override;
   int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;
   int pipe(int (&descriptors)[2]) noexcept override;
+  void adopt(int descriptor) noexcept override;
+  void release(int descriptor) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
   /// There is no ring that a message could name.
@@ -203,13 +206,12 @@ class epoll_kernel final : public system_kernel {
   void cancel(const request& asking) noexcept;
   request* keep(const request& asked) noexcept;
   void drop(request& gone) noexcept;
-  std::size_t bucket_of(std::uint64_t user_data) const noexcept;
-  void grow_buckets() noexcept;
 
   // epoll_descriptors.cpp
   watch* find(int descriptor) noexcept;
   bool add_watch_block(unsigned block) noexcept;
   int begin_life(int descriptor, descriptor_kind kind) noexcept;
+  void begin_anew(watch& on, descriptor_kind kind) noexcept;
   int begin_lives(int (&descriptors)[2], descriptor_kind kind) noexcept;
   void forget(watch& on) noexcept;
   int identify(watch& on) noexcept;
@@ -234,6 +236,7 @@ class epoll_kernel final : public system_kernel {
   bool post_more(request& continued, int result, unsigned flags) noexcept;
 
   // epoll_files.cpp
+  int open_job_descriptor() noexcept;
   void start_job(const request& asked, watch* on) noexcept;
   file_job* make_job(request& kept, watch* on) noexcept;
   progress read_cached(watch& on, request& tried) noexcept;
@@ -271,9 +274,8 @@ class epoll_kernel final : public system_kernel {
 
   std::deque<request> requests_;  // addresses stay valid
   request* unused_ = nullptr;
-  std::vector<request*> buckets_;  // waiting requests by user_data, for cancelling
-  std::size_t waiting_count_ = 0;
-  std::vector<request*> found_;  // of cancel(), kept for its memory
+  request_table<request> by_user_data_;  // those that wait
+  std::vector<request*> found_;          // of cancel(), kept for its memory
 
   int job_descriptor_ = -1;  // readable when a job has finished; -1 before the first job
   std::mutex job_mutex_;

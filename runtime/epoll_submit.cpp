@@ -224,14 +224,19 @@ bool epoll_kernel::must_wait_first(watch& on, const request& asked) noexcept {
 void epoll_kernel::wait_at(watch& on, const request& asked) noexcept {
   unsigned events = is_reading(asked) ? 0U : unsigned{EPOLLOUT};
   if (asked.opcode == IORING_OP_POLL_ADD) events = asked.flags & 0xffffU;
-  const int status = arm(on, events);
+  int status = arm(on, events);
   if (status == -EPERM) {  // a device that cannot be polled: it blocks a thread of the pool
-    start_job(asked, &on);
-    return;
+    if (asked.opcode == IORING_OP_READ || asked.opcode == IORING_OP_WRITE) {
+      start_job(asked, &on);
+      return;
+    }
+    status = -EINVAL;  // as __io_arm_poll_handler() says where there is nothing to wait for
   }
   request* const kept = status < 0 ? nullptr : keep(asked);
   if (kept == nullptr) {
-    answer(asked, status < 0 ? status : -ENOMEM);
+    // What was moved before is told, as withdraw() does.
+    const int failure = status < 0 ? status : -ENOMEM;
+    answer(asked, asked.done != 0 ? static_cast<int>(asked.done) : failure);
     delete asked.message;
     return;
   }
@@ -290,22 +295,19 @@ void epoll_kernel::cancel(const request& asking) noexcept {
   std::vector<request*>& found = found_;
   found.clear();
   bool too_late = false;  // a thread of the pool carries it out: it completes by itself
-  const auto look_in = [&](std::size_t bucket) {
-    for (request* each = buckets_[bucket]; each != nullptr; each = each->next_in_bucket) {
-      const bool matches =
-          any || (by_descriptor ? each->descriptor == asking.descriptor : each->user_data == key);
-      if (!matches || (!all && !found.empty())) continue;
-      if (each->job != nullptr && !cancel_job(*each->job)) {
-        too_late = true;
-      } else {
-        found.push_back(each);
-      }
+  const auto look_at = [&](request& each) {
+    const bool matches = any || !by_descriptor || each.descriptor == asking.descriptor;
+    if (!matches || (!all && !found.empty())) return;
+    if (each.job != nullptr && !cancel_job(*each.job)) {
+      too_late = true;
+    } else {
+      found.push_back(&each);
     }
   };
   if (any || by_descriptor) {
-    for (std::size_t i = 0; i < buckets_.size(); ++i) look_in(i);
+    by_user_data_.visit_all(look_at);
   } else {
-    look_in(bucket_of(key));
+    by_user_data_.visit(key, look_at);
   }
   // The canceller is answered first, as on the ring.
   const int count = static_cast<int>(found.size());
@@ -331,11 +333,6 @@ void request_list::remove(request& gone) noexcept {
   (gone.next == nullptr ? last : gone.next->previous) = gone.previous;
 }
 
-std::size_t epoll_kernel::bucket_of(std::uint64_t user_data) const noexcept {
-  // Addresses: the low bits are alike, the product's high ones are not.
-  return static_cast<std::size_t>((user_data * 0x9e3779b97f4a7c15U) >> 32) & (buckets_.size() - 1);
-}
-
 /// nullptr: there is no memory.
 request* epoll_kernel::keep(const request& asked) noexcept {
   try {
@@ -346,40 +343,15 @@ request* epoll_kernel::keep(const request& asked) noexcept {
   request& kept = *unused_;
   unused_ = kept.next;
   kept = asked;
-  if (++waiting_count_ > buckets_.size()) grow_buckets();
-  request*& bucket = buckets_[bucket_of(kept.user_data)];
-  kept.next_in_bucket = bucket;
-  bucket = &kept;
+  by_user_data_.add(kept);
   return &kept;
 }
 
 void epoll_kernel::drop(request& gone) noexcept {
-  request** at = &buckets_[bucket_of(gone.user_data)];
-  while (*at != &gone) at = &(*at)->next_in_bucket;
-  *at = gone.next_in_bucket;
-  --waiting_count_;
+  by_user_data_.remove(gone);
   delete std::exchange(gone.message, nullptr);
   gone.next = unused_;
   unused_ = &gone;
-}
-
-void epoll_kernel::grow_buckets() noexcept {
-  std::vector<request*> before;
-  try {
-    before.resize(buckets_.size() * 2);
-  } catch (const std::bad_alloc&) {
-    return;  // longer chains do too
-  }
-  before.swap(buckets_);
-  for (request* each : before) {
-    while (each != nullptr) {
-      request* const next = each->next_in_bucket;
-      request*& bucket = buckets_[bucket_of(each->user_data)];
-      each->next_in_bucket = bucket;
-      bucket = each;
-      each = next;
-    }
-  }
 }
 
 }  // namespace rill::detail

@@ -79,7 +79,11 @@ void file::submit(request& started) {
 void file::retry(request_list& waiting, bool& busy) {
   // What one request does at the other end of a Unix socket may come back here.
   if (std::exchange(busy, true)) return;
-  while (waiting.first() != nullptr && attempt(*waiting.first()) == progress::finished) {
+  for (request* each = waiting.first(); each != nullptr;) {
+    request* const next = each->wait_next;
+    const bool has_ended = attempt(*each) == progress::finished;
+    if (keeps_order() && !has_ended) break;
+    each = keeps_order() ? waiting.first() : next;
   }
   busy = false;
 }

@@ -165,7 +165,7 @@ bool sim_kernel::place(const completion& posted) noexcept {
   if (completion_tail_ - completion_head_ > 1 && !detached_ && !engine_->faults.empty()) {
     io_uring_cqe& before = completions_[(completion_tail_ - 2) & completion_mask_];
     if (before.user_data != cqe.user_data &&
-        engine_->faults.hits(fault_kind::swap_completions, node_->id, {})) {
+        engine_->faults.hits(fault_kind::swap_completions, node_->id, posted.name)) {
       std::swap(before.user_data, cqe.user_data);
       std::swap(before.res, cqe.res);
       std::swap(before.flags, cqe.flags);
@@ -179,8 +179,9 @@ void sim_kernel::flush_overflow() noexcept {
   if (overflow_.empty()) submission_flags_ &= ~IORING_SQ_CQ_OVERFLOW;
 }
 
-void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexcept {
-  const completion posted{user_data, result, flags};
+void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags,
+                      const char* name) noexcept {
+  const completion posted{user_data, result, flags, name};
   if (!engine_->faults.empty() || !held_.empty()) {
     if (hold(posted)) return;
   }
@@ -192,7 +193,7 @@ bool sim_kernel::hold(const completion& posted) noexcept {
   if (detached_ || posted.user_data <= wake_tag) return false;
   std::int64_t time = 0;
   if (const std::int64_t delay =
-          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, {});
+          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, posted.name);
       delay != 0) {
     time = engine_->now() + delay;
   }
@@ -221,7 +222,7 @@ void sim_kernel::show_held() noexcept {
 
 void sim_kernel::show(const completion& posted) noexcept {
   const bool crowded = !detached_ && !engine_->faults.empty() &&
-                       engine_->faults.hits(fault_kind::completion_full, node_->id, {});
+                       engine_->faults.hits(fault_kind::completion_full, node_->id, posted.name);
   if (!overflow_.empty() || crowded || !place(posted)) {
     overflow_.push_back(posted);
     submission_flags_ |= IORING_SQ_CQ_OVERFLOW;
@@ -242,24 +243,25 @@ void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
   if (ended.waits_in != nullptr) ended.waits_in->remove(ended);
   const bool skipped = result >= 0 && (ended.sqe_flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
   const std::uint64_t user_data = ended.user_data;
+  const char* const name = ended.name;
   free_request(ended);
-  if (!skipped) post(user_data, result, flags);
+  if (!skipped) post(user_data, result, flags, name);
 }
 
 bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
   if (!overflow_.empty() || queue_is_full()) return false;
-  if (!engine_->faults.empty() && engine_->faults.hits(fault_kind::end_multishot, node_->id,
-                                                       name_of_opcode(continued.opcode))) {
+  if (!engine_->faults.empty() &&
+      engine_->faults.hits(fault_kind::end_multishot, node_->id, continued.name)) {
     return false;
   }
   trace_completion(continued, result, flags | IORING_CQE_F_MORE);
-  post(continued.user_data, result, flags | IORING_CQE_F_MORE);
+  post(continued.user_data, result, flags | IORING_CQE_F_MORE, continued.name);
   return true;
 }
 
 // ---------------------------------------------------------------- requests
 
-request& sim_kernel::make_request() noexcept {
+request& sim_kernel::make_request(const io_uring_sqe& sqe) noexcept {
   if (unused_.empty()) {
     requests_.push_back(std::make_unique<request>());
     unused_.reserve(requests_.size());
@@ -273,6 +275,11 @@ request& sim_kernel::make_request() noexcept {
   (flight_last_ == nullptr ? flight_first_ : flight_last_->flight_next) = &made;
   flight_last_ = &made;
   ++in_flight_count_;
+  made.user_data = sqe.user_data;
+  made.opcode = sqe.opcode;
+  made.sqe_flags = sqe.flags;
+  made.number = next_request_++;
+  by_user_data_.add(made);
   return made;
 }
 
@@ -282,7 +289,9 @@ void sim_kernel::free_request(request& gone) noexcept {
   (before == nullptr ? flight_first_ : before->flight_next) = after;
   (after == nullptr ? flight_last_ : after->flight_previous) = before;
   --in_flight_count_;
+  by_user_data_.remove(gone);
   gone.disarm();
+  gone.name = "";
   gone.text.clear();
   gone.size_limit = SIZE_MAX;
   gone.target.reset();
@@ -457,7 +466,9 @@ int sim_kernel::pipe(int (&descriptors)[2]) noexcept {
 
 std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
                                   std::size_t size) noexcept {
+  bool is_carried_out = false;
   const auto sent = socket_call(call::sendfile, socket, [&](detail::socket& to) {
+    is_carried_out = true;
     const std::shared_ptr<detail::file> from = node_->find_file(file);
     if (from == nullptr) return -EBADF;
     if (!from->is_on_disk()) return -ESPIPE;
@@ -473,7 +484,8 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
     if (count > 0) offset += count;
     return count;
   });
-  if (sent == -ECONNRESET || sent == -EPIPE) {
+  // A fault says so; what the socket says itself is no news to it.
+  if (!is_carried_out && ends_connection(-sent)) {
     if (const std::shared_ptr<detail::file> lost = node_->find_file(socket)) {
       lost->lose_connection();
     }
@@ -552,10 +564,7 @@ bool sim_kernel::end_everything() noexcept {
 }
 
 void sim_kernel::submit_detached(const io_uring_sqe& sqe) noexcept {
-  request& started = make_request();
-  started.user_data = sqe.user_data;
-  started.opcode = sqe.opcode;
-  started.sqe_flags = sqe.flags;
+  request& started = make_request(sqe);
   if (sqe.opcode == IORING_OP_CLOSE) {
     finish(started, 0);
   } else if (sqe.opcode == IORING_OP_ASYNC_CANCEL) {

@@ -9,10 +9,10 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include <rill/runtime/kernel.h>
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
 #include <rill/runtime/uring_abi.h>
@@ -108,6 +108,7 @@ class sim_kernel final : public rill::kernel {
     std::uint64_t user_data;
     std::int32_t result;
     std::uint32_t flags;
+    const char* name;  ///< of its operation, as faults know it
   };
   /// One that a fault shows later than it happened.
   struct held_completion {
@@ -137,14 +138,14 @@ class sim_kernel final : public rill::kernel {
   int copy_header(request& started) noexcept;
   int copy_destination(request& started, const void* name, unsigned size) noexcept;
 
-  void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
+  void post(std::uint64_t user_data, int result, unsigned flags, const char* name = "") noexcept;
   bool queue_is_full() const noexcept;
   bool hold(const completion& posted) noexcept;
   void show_held() noexcept;
   void show(const completion& posted) noexcept;
   bool place(const completion& posted) noexcept;
   void flush_overflow() noexcept;
-  request& make_request() noexcept;
+  request& make_request(const io_uring_sqe& sqe) noexcept;
   void free_request(request& gone) noexcept;
   void trace_completion(const request& of, int result, unsigned flags) noexcept;
 
@@ -179,6 +180,8 @@ class sim_kernel final : public rill::kernel {
   std::map<std::uint16_t, buffer_group> groups_;
   std::vector<std::unique_ptr<request>> requests_;
   std::vector<request*> unused_;
+  rill::detail::request_table<request> by_user_data_;
+  std::uint64_t next_request_ = 0;
   request* flight_first_ = nullptr;
   request* flight_last_ = nullptr;
   std::size_t in_flight_count_ = 0;
@@ -197,6 +200,8 @@ class ring_file final : public file {
   progress attempt(request& tried) override;
 };
 
+/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
+bool ends_connection(int error) noexcept;
 const char* name_of_opcode(unsigned opcode) noexcept;
 const char* name_of(const io_uring_sqe& sqe) noexcept;
 /// Its result is a number of bytes.

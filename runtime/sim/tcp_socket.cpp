@@ -332,28 +332,24 @@ progress tcp_socket::receive_state_after_bytes(request& tried) {
 progress tcp_socket::receive_into_memory(request& tried) {
   std::size_t wanted = 0;
   for (const iovec& piece : tried.pieces) wanted += piece.iov_len;
-  if (wanted == 0 && connection_ != nullptr && tried.done == 0) {
-    tried.owner->finish(tried, 0);
+  if (wanted == 0 && connection_ != nullptr && !connection_->incoming().empty()) {
+    tried.owner->finish(tried, 0, more_flag());
     return progress::finished;
   }
   const bool peek = (tried.flags & MSG_PEEK) != 0;
   if (connection_ != nullptr) {
     const byte_queue& incoming = connection_->incoming();
+    if (peek) tried.done = 0;  // what an earlier attempt saw is there still
     const std::size_t size =
         tried.limited(tried.done + std::min(wanted - tried.done, incoming.size())) - tried.done;
-    scatter(tried.pieces, peek ? 0 : tried.done, incoming.data(), size);
-    if (peek) {
-      // Nothing is consumed, so what counts is what lies there now.
-      tried.done = size;
-    } else if (size != 0) {
-      connection_->consume(size);
-      tried.done += size;
-    }
+    scatter(tried.pieces, tried.done, incoming.data(), size);
+    if (!peek && size != 0) connection_->consume(size);
+    tried.done += size;
   }
-  const bool enough =
-      (tried.flags & MSG_WAITALL) != 0
-          ? tried.done == wanted || (tried.done != 0 && tried.done == tried.size_limit)
-          : tried.done != 0;
+  const bool enough = (tried.flags & MSG_WAITALL) != 0
+                          ? (tried.done == wanted && wanted != 0) ||
+                                (tried.done != 0 && tried.done == tried.size_limit)
+                          : tried.done != 0;
   int result = static_cast<int>(tried.done);
   if (!enough) {
     if (tried.done != 0) {

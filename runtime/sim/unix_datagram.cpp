@@ -32,7 +32,17 @@ std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
 
 unix_datagram::unix_datagram(node& on) : unix_socket(on, SOCK_DGRAM) {}
 
-unix_datagram::~unix_datagram() {
+unix_datagram::~unix_datagram() { wake_senders(); }
+
+void unix_datagram::keep_waiting(unix_datagram& sender) {
+  const auto weak = std::static_pointer_cast<unix_datagram>(sender.shared_from_this());
+  const bool is_known =
+      std::any_of(waiting_senders_.begin(), waiting_senders_.end(),
+                  [&](const std::weak_ptr<unix_datagram>& each) { return each.lock() == weak; });
+  if (!is_known) waiting_senders_.push_back(weak);
+}
+
+void unix_datagram::wake_senders() {
   for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
     if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
   }
@@ -73,7 +83,11 @@ unsigned unix_datagram::poll_state() noexcept {
   if (read_stopped_) state |= POLLRDHUP;
   if (read_stopped_ && write_stopped_) state |= POLLHUP;
   const std::shared_ptr<unix_datagram> peer = peer_.lock();
-  if (peer == nullptr || !peer->is_full()) state |= POLLOUT | POLLWRNORM;
+  if (peer == nullptr || !peer->is_full()) {
+    state |= POLLOUT | POLLWRNORM;
+  } else {
+    peer->keep_waiting(*this);  // who hears that there is no room is told when there is
+  }
   if (error_ != 0) state |= POLLERR;
   return state;
 }
@@ -136,7 +150,7 @@ progress unix_datagram::send(request& tried) {
   }
   const auto self = std::static_pointer_cast<unix_datagram>(shared_from_this());
   if (to->is_full()) {
-    to->waiting_senders_.push_back(self);
+    to->keep_waiting(*this);
     return progress::would_block;
   }
   datagram made;
@@ -161,10 +175,7 @@ std::string unix_datagram::name_of(const datagram& taken) {
 void unix_datagram::pop() {
   const bool was_full = is_full();
   queue_.pop_front();
-  if (!was_full) return;
-  for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
-    if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
-  }
+  if (was_full) wake_senders();
 }
 
 // ---------------------------------------------------------------- receiving

@@ -83,6 +83,7 @@ class unix_stream final : public unix_socket {
   progress send(request& tried);
   bool send_piece(request& tried);
   void wake_peer();
+  void wake_clients();
   std::size_t write(const std::byte* from, std::size_t size);
   /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
   int receive_state();
@@ -94,6 +95,8 @@ class unix_stream final : public unix_socket {
   std::string peer_name_;
   byte_queue incoming_;
   std::deque<std::shared_ptr<unix_stream>> ready_;  ///< of a listener
+  /// Those that found the queue full, in the order of their coming.
+  std::vector<std::weak_ptr<unix_stream>> waiting_clients_;
   std::size_t backlog_ = 0;
   bool listening_ = false;
   bool connected_ = false;
@@ -118,6 +121,7 @@ class unix_datagram final : public unix_socket {
   progress attempt(request& tried) override;
   int pending_error() noexcept override;
   bool has_peer() const noexcept override { return connected_; }
+  bool keeps_order() const noexcept override { return false; }
 
  private:
   struct datagram {
@@ -136,11 +140,13 @@ class unix_datagram final : public unix_socket {
   /// The name of who sent it, as it is now.
   static std::string name_of(const datagram& taken);
   bool is_full() const noexcept;
+  void keep_waiting(unix_datagram& sender);
+  void wake_senders();
   void pop();
 
   std::deque<datagram> queue_;
   std::weak_ptr<unix_datagram> peer_;
-  /// Senders that found the queue full, in the order of their coming.
+  /// Senders and pollers that found the queue full, in the order of their coming.
   std::vector<std::weak_ptr<unix_datagram>> waiting_senders_;
   std::string peer_name_;
   bool connected_ = false;

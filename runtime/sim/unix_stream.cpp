@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE;
-// receive_state(): nothing to say yet.
+// receive_state(), connect(): nothing to say yet.
 constexpr int wait = 1;
 
 }  // namespace
@@ -25,6 +25,7 @@ constexpr int wait = 1;
 unix_stream::unix_stream(node& on) : unix_socket(on, SOCK_STREAM) {}
 
 unix_stream::~unix_stream() {
+  wake_clients();
   for (const std::shared_ptr<unix_stream>& each : std::exchange(ready_, {})) {
     // Never accepted: its destructor tells the client, as for any unread connection.
     each->error_ = ECONNRESET;
@@ -81,6 +82,7 @@ int unix_stream::shutdown(int how) {
     peer->changed(true, true);
   }
   changed(true, true);
+  wake_clients();
   return 0;
 }
 
@@ -102,6 +104,7 @@ int unix_stream::pending_error() noexcept { return std::exchange(error_, 0); }
 
 // ---------------------------------------------------------------- connecting
 
+/// 0, a negative errno, or `wait` while the listener's queue is full.
 int unix_stream::connect(const request& tried) {
   std::string to;
   if (const int status = decode_unix(tried.memory, static_cast<unsigned>(tried.offset), to);
@@ -114,14 +117,24 @@ int unix_stream::connect(const request& tried) {
   if (!listener->listening_ || listener->read_stopped_) return -ECONNREFUSED;
   if (listening_) return -EINVAL;
   if (connected_) return -EISCONN;
-  if (listener->ready_.size() > listener->backlog_) return -EAGAIN;
   const auto self = std::static_pointer_cast<unix_stream>(shared_from_this());
+  if (listener->ready_.size() > listener->backlog_) {
+    listener->waiting_clients_.push_back(self);
+    return wait;
+  }
   const auto made = std::make_shared<unix_stream>(*node_);
   made->shown_name_ = listener->name_;
   join(self, made);
   listener->ready_.push_back(made);
   listener->changed(true, false);
   return 0;
+}
+
+/// There is room in the queue, or there never will be.
+void unix_stream::wake_clients() {
+  for (const std::weak_ptr<unix_stream>& each : std::exchange(waiting_clients_, {})) {
+    if (const std::shared_ptr<unix_stream> client = each.lock()) client->changed(false, true);
+  }
 }
 
 progress unix_stream::accept(request& tried) {
@@ -138,6 +151,7 @@ progress unix_stream::accept(request& tried) {
     if (ready_.empty()) return progress::would_block;
     const std::shared_ptr<unix_stream> taken = std::move(ready_.front());
     ready_.pop_front();
+    wake_clients();
     const int descriptor = node_->open(taken);
     if (tried.memory != nullptr && !multishot) {
       auto& size = *reinterpret_cast<socklen_t*>(tried.offset);
@@ -200,26 +214,29 @@ progress unix_stream::receive(request& tried) {
   std::size_t wanted = 0;
   for (const iovec& piece : tried.pieces) wanted += piece.iov_len;
   const bool peek = (tried.flags & MSG_PEEK) != 0;
-  const std::size_t size =
-      tried.limited(tried.done + std::min(wanted - tried.done, incoming_.size())) - tried.done;
-  scatter(tried.pieces, tried.done, incoming_.data(), size);
-  int result = static_cast<int>(tried.done + size);
-  if (!peek) {
-    incoming_.consume(size);
-    tried.done += size;
-  }
   const bool all = (tried.flags & MSG_WAITALL) != 0 && !peek;
-  const bool over = receive_is_over();
-  if (wanted != 0 && (result == 0 || (all && tried.done < wanted && !over))) {
-    if (result != 0 && result == static_cast<int>(tried.size_limit)) {
-      // A fault cuts it short.
-    } else if (result != 0) {
-      if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(false, true);
-      return progress::would_block;
-    } else {
-      result = receive_state();
-      if (result == wait) return progress::would_block;
+  const bool is_nothing = wanted == 0 && !incoming_.empty();  // asked for, and there is some
+  std::size_t size = 0;
+  int result = 0;
+  for (;;) {
+    size = tried.limited(tried.done + std::min(wanted - tried.done, incoming_.size())) - tried.done;
+    scatter(tried.pieces, tried.done, incoming_.data(), size);
+    result = static_cast<int>(tried.done + size);
+    if (!peek) {
+      incoming_.consume(size);
+      tried.done += size;
     }
+    const bool is_cut = tried.done == tried.size_limit;  // by a fault
+    if (!all || result == 0 || tried.done == wanted || is_cut || receive_is_over()) break;
+    // The room may bring more at once, which nobody else would tell us of: we do not wait yet.
+    if (const std::shared_ptr<unix_stream> peer = peer_.lock(); peer != nullptr && size != 0) {
+      peer->changed(false, true);
+    }
+    if (incoming_.empty()) return progress::would_block;
+  }
+  if (result == 0 && !is_nothing) {
+    result = receive_state();
+    if (result == wait) return progress::would_block;
   }
   if (tried.header != nullptr && result >= 0) {
     tried.header->msg_namelen = 0;
@@ -315,8 +332,11 @@ progress unix_stream::attempt(request& tried) {
     case IORING_OP_ACCEPT:
       return accept(tried);
     case IORING_OP_CONNECT:
-      tried.owner->finish(tried, connect(tried));
-      return progress::finished;
+      if (const int status = connect(tried); status != wait) {
+        tried.owner->finish(tried, status);
+        return progress::finished;
+      }
+      return progress::would_block;
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
     case IORING_OP_READ:
