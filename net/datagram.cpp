@@ -268,6 +268,7 @@ socket_state& make_datagram_state(loop& on, int descriptor, bool is_unix) {
 
 socket_handle adopt_datagram_socket(int descriptor, bool is_unix) {
   loop& on = loop::current();
+  check_or_close(on, descriptor, adopted_kind::datagrams, !is_unix);
   socket_handle taken(make_datagram_state(on, descriptor, is_unix));
   make_blocking(on, descriptor);
   return taken;

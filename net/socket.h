@@ -402,6 +402,14 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
+/// What is taken over from outside must be.
+enum class adopted_kind { listener, connection, datagrams };
+/// Throws "adopt descriptor 7: ..." otherwise: EBADF, ENOTSOCK, EPROTOTYPE (of another type),
+/// EAFNOSUPPORT (of another family: `is_ip` means IPv4 and IPv6, else Unix), EINVAL (a connection
+/// that listens, a listener that does not).
+void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip);
+/// The same, and closes it before that. For what is taken over alone.
+void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip);
 /// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
 void make_blocking(loop& on, int descriptor) noexcept;
 /// True if closing waits for the peer: SO_LINGER with a time.

@@ -115,6 +115,7 @@ task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
 
 tcp_stream tcp_stream::adopt(int descriptor) {
   loop& on = loop::current();
+  detail::check_or_close(on, descriptor, detail::adopted_kind::connection, true);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
   detail::make_blocking(on, descriptor);
   stream.set_no_delay(true);
@@ -434,16 +435,24 @@ stream_listener::stream_listener(std::span<const endpoint> to, const listen_opti
   }
 }
 
-stream_listener::stream_listener(std::span<const int> descriptors) {
+stream_listener::stream_listener(std::span<const int> descriptors, bool is_ip) {
   loop& on = loop::current();
-  queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
-  for (const int each : descriptors) {
-    detail::make_blocking(on, each);
-    queue_->add(each);
-    if (detail::has_linger(on, each)) queue_->lingers = true;
-    if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does
-      detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+  std::size_t taken_count = 0;  // those that the queue closes
+  try {
+    for (const int each : descriptors) {
+      detail::check_adopted(on, each, detail::adopted_kind::listener, is_ip);
     }
+    queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
+    for (const int each : descriptors) {
+      ++taken_count;
+      queue_->add(each);
+      detail::make_blocking(on, each);
+      if (detail::has_linger(on, each)) queue_->lingers = true;
+      if (is_ip) detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+    }
+  } catch (...) {
+    for (const int each : descriptors.subspan(taken_count)) on.kernel().close(each);
+    throw;
   }
 }
 

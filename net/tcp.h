@@ -166,7 +166,8 @@ class tcp_stream : public stream_socket {
 
   /// Takes over a connected TCP socket (of a parent process, of another library), sets TCP_NODELAY
   /// and asks for its peer. It is closed when this throws. REQUIRES: called by a task. Errors:
-  /// EBADF, ENOTSOCK, EOPNOTSUPP for what is no TCP socket.
+  /// "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE and EAFNOSUPPORT for what is no TCP
+  /// socket, EINVAL for one that listens.
   static tcp_stream adopt(int descriptor);
   /// Gives the connection away, open, with its options; this stream is closed then. Only when
   /// nothing is in flight: not after read_lease() has been used, nor with unread_size() bytes left.
@@ -356,9 +357,8 @@ class stream_listener {
  protected:
   stream_listener() noexcept {}
   stream_listener(std::span<const endpoint> to, const listen_options& options);
-  explicit stream_listener(int descriptor)
-      : stream_listener(std::span<const int>(&descriptor, 1)) {}
-  explicit stream_listener(std::span<const int> descriptors);
+  /// Takes the descriptors over: of TCP sockets, or of Unix ones.
+  stream_listener(std::span<const int> descriptors, bool is_ip);
 
   detail::accept_queue_handle queue_;
 };
@@ -385,10 +385,15 @@ class tcp_listener : public stream_listener {
   [[nodiscard]] static task<tcp_listener> bind(std::string host, std::uint16_t port,
                                                listen_options options = listen_options());
   /// Takes over a socket that listens already (systemd socket activation, a parent process), and
-  /// closes it when this throws.
-  static tcp_listener adopt(int descriptor) { return tcp_listener(descriptor); }
-  /// The same for several, as one listener.
-  static tcp_listener adopt(std::span<const int> descriptors) { return tcp_listener(descriptors); }
+  /// closes it when this throws. Errors: "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE and
+  /// EAFNOSUPPORT for what is no TCP socket, EINVAL for one that does not listen.
+  static tcp_listener adopt(int descriptor) {
+    return tcp_listener(std::span<const int>(&descriptor, 1), true);
+  }
+  /// The same for several, as one listener; all of them are closed when this throws.
+  static tcp_listener adopt(std::span<const int> descriptors) {
+    return tcp_listener(descriptors, true);
+  }
 
   /// The next connection. Errors: EMFILE, ENFILE, ENOBUFS, ENOMEM when resources are short; the
   /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is

@@ -34,6 +34,8 @@ class udp_socket : public datagram_socket {
   /// A socket for a client, on any address and port of that family.
   static udp_socket open(address_family family);
   /// Takes over a UDP socket that is bound already (systemd socket activation, a parent process).
+  /// It is closed when this throws. Errors: "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE
+  /// for a stream, EAFNOSUPPORT for another family.
   static udp_socket adopt(int descriptor);
 
   using datagram_socket::send_to;

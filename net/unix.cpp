@@ -51,6 +51,7 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
 
 unix_stream unix_stream::adopt(int descriptor) {
   loop& on = loop::current();
+  detail::check_or_close(on, descriptor, detail::adopted_kind::connection, false);
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
   detail::make_blocking(on, descriptor);
   return stream;

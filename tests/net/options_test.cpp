@@ -374,9 +374,8 @@ TEST(tcp_stream, adopts_a_connection_that_another_library_made) {
 TEST(tcp_stream, adopts_nothing_else_and_closes_it) {
   run_loop([]() -> task<> {
     const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    EXPECT_EQ(
-        failure_of([&] { tcp_stream::adopt(file); }),
-        "TCP_NODELAY descriptor " + std::to_string(file) + ": Socket operation on non-socket");
+    EXPECT_EQ(failure_of([&] { tcp_stream::adopt(file); }),
+              "adopt descriptor " + std::to_string(file) + ": Socket operation on non-socket");
     co_await test::settle();
     EXPECT_EQ(::fcntl(file, F_GETFD), -1);
   });
@@ -558,6 +557,73 @@ TEST(tcp_options, let_a_close_that_lingers_keep_nobody_else_waiting) {
       right = tcp_stream();  // with unread bytes: a reset, which ends the lingering
     });
   }
+}
+
+// ---------------------------------------------------------------- taking over what does not fit
+
+bool is_open(int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; }
+
+std::string subject_of(int descriptor) { return "adopt descriptor " + std::to_string(descriptor); }
+
+int listening_socket() {
+  const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::listen(made, 10), 0);
+  return made;
+}
+
+TEST(adopted_sockets, are_all_closed_when_one_of_them_does_not_fit) {
+  run_loop([]() -> task<> {
+    const int sockets[] = {listening_socket(), ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+                           listening_socket()};
+    EXPECT_EQ(failure_of([&] { tcp_listener::adopt(sockets); }),
+              subject_of(sockets[1]) + ": Protocol wrong type for socket");
+    co_await test::settle();
+    for (const int each : sockets) EXPECT_FALSE(is_open(each));
+  });
+}
+
+TEST(adopted_sockets, are_of_the_kind_that_takes_them_over) {
+  run_loop([]() -> task<> {
+    const auto refused = [](auto adopt, int descriptor, const std::string& why) {
+      EXPECT_EQ(failure_of([&] { adopt(descriptor); }), subject_of(descriptor) + ": " + why);
+    };
+    const auto listener = [](int descriptor) { tcp_listener::adopt(descriptor); };
+    const auto unix_one = [](int descriptor) { unix_listener::adopt(descriptor); };
+    const auto stream = [](int descriptor) { tcp_stream::adopt(descriptor); };
+    const auto unix_other = [](int descriptor) { unix_stream::adopt(descriptor); };
+    const auto udp = [](int descriptor) { udp_socket::adopt(descriptor); };
+    const auto datagrams = [](int descriptor) { unix_datagram::adopt(descriptor); };
+    const auto make = [](int family, int type) { return ::socket(family, type | SOCK_CLOEXEC, 0); };
+    const std::string wrong_type = "Protocol wrong type for socket";
+    const std::string wrong_family = "Address family not supported by protocol";
+
+    const int nothing = ::dup(0);
+    ::close(nothing);
+    refused(listener, nothing, "Bad file descriptor");
+    refused(unix_one, nothing, "Bad file descriptor");
+    refused(stream, nothing, "Bad file descriptor");
+    refused(unix_other, nothing, "Bad file descriptor");
+    refused(udp, nothing, "Bad file descriptor");
+    refused(datagrams, nothing, "Bad file descriptor");
+    for (const int family : {AF_INET, AF_UNIX}) {
+      refused(listener, make(family, SOCK_DGRAM), wrong_type);
+      refused(stream, make(family, SOCK_DGRAM), wrong_type);
+      refused(unix_one, make(family, SOCK_DGRAM), wrong_type);
+      refused(unix_other, make(family, SOCK_DGRAM), wrong_type);
+      refused(udp, make(family, SOCK_STREAM), wrong_type);
+      refused(datagrams, make(family, SOCK_STREAM), wrong_type);
+    }
+    refused(listener, make(AF_UNIX, SOCK_STREAM), wrong_family);
+    refused(stream, make(AF_UNIX, SOCK_STREAM), wrong_family);
+    refused(unix_one, make(AF_INET, SOCK_STREAM), wrong_family);
+    refused(unix_other, make(AF_INET6, SOCK_STREAM), wrong_family);
+    refused(udp, make(AF_UNIX, SOCK_DGRAM), wrong_family);
+    refused(datagrams, make(AF_INET, SOCK_DGRAM), wrong_family);
+    refused(listener, make(AF_INET, SOCK_STREAM), "Invalid argument");  // does not listen
+    refused(unix_one, make(AF_UNIX, SOCK_STREAM), "Invalid argument");
+    refused(stream, listening_socket(), "Invalid argument");  // is no connection
+    co_return;
+  });
 }
 
 }  // namespace
