@@ -122,13 +122,14 @@ class socket_state {
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
   bool finish_before_close : 1 = false;
-  bool lingers : 1 = false;      ///< SO_LINGER with a time: the close may take as long
-  bool ended = false;            ///< the peer has finished sending
-  bool large_messages = false;   ///< which group of buffers to receive into
-  bool measured = false;         ///< the first receive has shown which
-  bool lined_up = false;         ///< for a large receive: neither armed nor idle
-  bool private_arrived = false;  ///< a datagram came while the pool was empty
-  std::uint8_t full_count = 0;   ///< full, or small, receives in a row
+  bool lingers : 1 = false;          ///< SO_LINGER with a time: the close may take as long
+  bool was_nonblocking : 1 = false;  ///< adopted so, and released so
+  bool ended = false;                ///< the peer has finished sending
+  bool large_messages = false;       ///< which group of buffers to receive into
+  bool measured = false;             ///< the first receive has shown which
+  bool lined_up = false;             ///< for a large receive: neither armed nor idle
+  bool private_arrived = false;      ///< a datagram came while the pool was empty
+  std::uint8_t full_count = 0;       ///< full, or small, receives in a row
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
   std::uint16_t arrived_first = none;
   std::uint16_t arrived_last = none;
@@ -411,7 +412,9 @@ void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip);
 /// The same, and closes it before that. For what is taken over alone.
 void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip);
 /// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
-void make_blocking(loop& on, int descriptor) noexcept;
+/// True if it had that flag.
+bool make_blocking(loop& on, int descriptor) noexcept;
+void make_nonblocking(int descriptor) noexcept;
 /// True if closing waits for the peer: SO_LINGER with a time.
 bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".

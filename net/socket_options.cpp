@@ -56,10 +56,17 @@ void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
   }
 }
 
-void make_blocking(loop& on, int descriptor) noexcept {
-  if (on.kernel().name() == "sim") return;  // its descriptors are no files of this process
+bool make_blocking(loop& on, int descriptor) noexcept {
+  if (on.kernel().name() == "sim") return false;  // its descriptors are no files of this process
   const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  if (flags < 0 || (flags & O_NONBLOCK) == 0) return false;
+  ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  return true;
+}
+
+void make_nonblocking(int descriptor) noexcept {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags >= 0) ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
 }
 
 bool has_linger(loop& on, int descriptor) noexcept {

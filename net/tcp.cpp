@@ -117,7 +117,7 @@ tcp_stream tcp_stream::adopt(int descriptor) {
   loop& on = loop::current();
   detail::check_or_close(on, descriptor, detail::adopted_kind::connection, true);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::make_blocking(on, descriptor);
+  stream.socket_->was_nonblocking = detail::make_blocking(on, descriptor);
   stream.set_no_delay(true);
   stream.socket_->lingers = detail::has_linger(on, descriptor);
   if (const auto ip = detail::peer_endpoint(on, descriptor).ip()) {
@@ -129,7 +129,9 @@ tcp_stream tcp_stream::adopt(int descriptor) {
 
 int tcp_stream::release() {
   const std::string subject = socket_->subject();
+  const bool was_nonblocking = socket_->was_nonblocking;
   const int descriptor = socket_.try_release();
+  if (descriptor >= 0 && was_nonblocking) detail::make_nonblocking(descriptor);
   return detail::checked(descriptor < 0 ? -EBUSY : descriptor, "release", subject);
 }
 

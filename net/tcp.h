@@ -168,8 +168,10 @@ class tcp_stream : public stream_socket {
   /// and asks for its peer. It is closed when this throws. REQUIRES: called by a task. Errors:
   /// "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE and EAFNOSUPPORT for what is no TCP
   /// socket, EINVAL for one that listens.
+  /// O_NONBLOCK is switched off, also for others who share the socket by dup(2) or fork(2).
   static tcp_stream adopt(int descriptor);
-  /// Gives the connection away, open, with its options; this stream is closed then. Only when
+  /// Gives the connection away, open, with its options, and with O_NONBLOCK if it was adopted with
+  /// it; this stream is closed then. Only when
   /// nothing is in flight: not after read_lease() has been used, nor with unread_size() bytes left.
   /// Errors: EBUSY otherwise, and the stream stays as it was.
   int release();

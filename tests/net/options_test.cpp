@@ -626,5 +626,22 @@ TEST(adopted_sockets, are_of_the_kind_that_takes_them_over) {
   });
 }
 
+TEST(tcp_stream, gives_an_adopted_connection_back_as_blocking_as_it_came) {
+  for (const bool waits : {true, false}) {
+    run_loop([&]() -> task<> {
+      tcp_listener listener = tcp_listener::bind(any_port);
+      tcp_stream made = co_await tcp_stream::connect(listener.local());
+      const int descriptor = made.release();
+      EXPECT_EQ(::fcntl(descriptor, F_SETFL, waits ? 0 : O_NONBLOCK), 0);
+      tcp_stream adopted = tcp_stream::adopt(descriptor);
+      co_await adopted.write_all("x");
+      EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, 0);
+      EXPECT_EQ(adopted.release(), descriptor);
+      EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, waits ? 0 : O_NONBLOCK);
+      ::close(descriptor);
+    });
+  }
+}
+
 }  // namespace
 }  // namespace rill
