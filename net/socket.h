@@ -403,6 +403,8 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
+/// Throws EAFNOSUPPORT unless `to` is an IP address, or the name of a Unix socket or none.
+void check_family(const endpoint& to, bool is_ip, const char* operation);
 /// What is taken over from outside must be.
 enum class adopted_kind { listener, connection, datagrams };
 /// Throws "adopt descriptor 7: ..." otherwise: EBADF, ENOTSOCK, EPROTOTYPE (of another type),

@@ -28,6 +28,10 @@ int open_socket(loop& on, const endpoint& of, int type) {
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
 }
 
+void check_family(const endpoint& to, bool is_ip, const char* operation) {
+  if (to.is_ip() != is_ip) throw_call_error(-EAFNOSUPPORT, operation, to.to_string());
+}
+
 void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
   const auto refuse = [&](int number) {
     throw_call_error(-number, "adopt", "descriptor " + std::to_string(descriptor));

@@ -76,6 +76,7 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
 // ---------------------------------------------------------------- tcp_stream
 
 tcp_stream tcp_stream::open(const endpoint& peer) {
+  detail::check_family(peer, true, "connect");
   loop& on = loop::current();
   const int descriptor = detail::open_socket(on, peer, SOCK_STREAM);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
@@ -94,6 +95,7 @@ task<tcp_stream> tcp_stream::connect(endpoint to) {
 }
 
 task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
+  detail::check_family(from, true, "bind");
   tcp_stream stream = open(to);
   kernel& calls = stream.owner_loop().kernel();
   if (from.port() == 0) {
@@ -423,8 +425,10 @@ int listen_on(loop& on, const endpoint& to, const listen_options& options) {
 
 }  // namespace
 
-stream_listener::stream_listener(std::span<const endpoint> to, const listen_options& options) {
+stream_listener::stream_listener(std::span<const endpoint> to, const listen_options& options,
+                                 bool is_ip) {
   loop& on = loop::current();
+  for (const endpoint& each : to) detail::check_family(each, is_ip, "bind");
   queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
   std::uint16_t port = 0;
   for (const endpoint& each : to) {

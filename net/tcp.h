@@ -358,7 +358,7 @@ class stream_listener {
 
  protected:
   stream_listener() noexcept {}
-  stream_listener(std::span<const endpoint> to, const listen_options& options);
+  stream_listener(std::span<const endpoint> to, const listen_options& options, bool is_ip);
   /// Takes the descriptors over: of TCP sockets, or of Unix ones.
   stream_listener(std::span<const int> descriptors, bool is_ip);
 
@@ -376,12 +376,12 @@ class tcp_listener : public stream_listener {
   /// set, so that a restarted server need not wait for old connections. REQUIRES: called by a task.
   /// Errors: EADDRINUSE, EACCES, EADDRNOTAVAIL: "bind 127.0.0.1:80: Permission denied".
   static tcp_listener bind(const endpoint& to, const listen_options& options = listen_options()) {
-    return tcp_listener(std::span<const endpoint>(&to, 1), options);
+    return tcp_listener(std::span<const endpoint>(&to, 1), options, true);
   }
   /// Binds on each of them; if the first has port 0, all get the number it was given.
   static tcp_listener bind(std::span<const endpoint> to,
                            const listen_options& options = listen_options()) {
-    return tcp_listener(to, options);
+    return tcp_listener(to, options, true);
   }
   /// Binds on all addresses of `host`; as listen() in listen.h, which tells more.
   [[nodiscard]] static task<tcp_listener> bind(std::string host, std::uint16_t port,

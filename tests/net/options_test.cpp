@@ -643,5 +643,36 @@ TEST(tcp_stream, gives_an_adopted_connection_back_as_blocking_as_it_came) {
   }
 }
 
+// ---------------------------------------------------------------- addresses of another kind
+
+TEST(endpoints, of_another_kind_are_refused_by_name) {
+  run_loop([]() -> task<> {
+    const endpoint nothing;
+    const endpoint name = *endpoint::unix_abstract("rill-options-test");
+    const std::string why = ": Address family not supported by protocol";
+    for (const endpoint& to : {nothing, name}) {
+      EXPECT_EQ(failure_of([&] { tcp_listener::bind(to); }), "bind " + to.to_string() + why);
+      EXPECT_EQ(failure_of([&] { udp_socket::bind(to); }), "bind " + to.to_string() + why);
+    }
+    EXPECT_EQ(failure_of([&] { unix_listener::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    EXPECT_EQ(failure_of([&] { unix_datagram::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    const auto outcome = [](auto connecting) -> task<std::string> {
+      try {
+        co_await std::move(connecting);
+      } catch (const io_error& failure) {
+        co_return failure.what();
+      }
+      co_return "connected";
+    };
+    const unix_listener listener = unix_listener::bind(name);
+    std::string said = co_await outcome(tcp_stream::connect(name));
+    EXPECT_EQ(said, "connect " + name.to_string() + why);
+    said = co_await outcome(tcp_stream::connect(any_port, name));
+    EXPECT_EQ(said, "bind " + name.to_string() + why);
+    said = co_await outcome(unix_stream::connect(any_port));
+    EXPECT_EQ(said, "connect 127.0.0.1:0" + why);
+  });
+}
+
 }  // namespace
 }  // namespace rill
