@@ -571,5 +571,28 @@ TEST(serve, keeps_to_the_limit_of_connections_while_it_drains) {
   EXPECT_EQ(counts.cut_count, 0U);
 }
 
+TEST(serve, closes_its_listener_when_that_fails) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const int descriptor = listener.descriptors().front();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      std::string said;
+      tasks.start([&]() -> task<> {
+        try {
+          co_await serve(listener, echo);
+        } catch (const io_error& failure) {
+          said = failure.what();
+        }
+      });
+      co_await test::settle();
+      ::shutdown(descriptor, SHUT_RDWR);  // it listens no more
+      while (said.empty()) co_await yield();
+      EXPECT_TRUE(said.starts_with("accept ")) << said;
+      EXPECT_TRUE(said.ends_with(": Invalid argument")) << said;
+    });
+    EXPECT_FALSE(listener.is_open());
+  });
+}
+
 }  // namespace
 }  // namespace rill
