@@ -22,8 +22,12 @@ namespace rill {
 class datagram_info {
  public:
   datagram_info(const endpoint& sender, const address& local, std::size_t size,
-                std::size_t original_size) noexcept
-      : peer_(sender), local_(local), size_(size), original_size_(original_size) {}
+                std::size_t original_size, std::size_t segment_size) noexcept
+      : peer_(sender),
+        local_(local),
+        size_(size),
+        original_size_(original_size),
+        segment_size_(segment_size) {}
 
   /// Who sent it; unnamed for a Unix socket without a name.
   const endpoint& peer() const noexcept { return peer_; }
@@ -34,12 +38,16 @@ class datagram_info {
   /// Bytes that were sent. More than size() if the buffer was too small: the rest is lost.
   std::size_t original_size() const noexcept { return original_size_; }
   bool is_truncated() const noexcept { return original_size_ > size_; }
+  /// With generic receive offload: the bytes are several datagrams of one peer, each of this size
+  /// but the last. 0: one datagram.
+  std::size_t segment_size() const noexcept { return segment_size_; }
 
  private:
   endpoint peer_;
   address local_;
   std::size_t size_;
   std::size_t original_size_;
+  std::size_t segment_size_;
 };
 
 /// A datagram lent by the loop's buffers. See lease for the rules of lending.
