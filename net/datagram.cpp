@@ -49,7 +49,6 @@ void prepare_receive_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
 // --- receive() while the pool is empty: one datagram into memory of the socket's own ---
 void prepare_private_datagram(operation& slot, io_uring_sqe& sqe) noexcept {
   datagram_storage& storage = *socket_of(slot).datagrams;
-  storage.private_bytes.resize(65536);
   set_up_receive(storage.read, storage.private_bytes.data(), storage.private_bytes.size());
   ::io_uring_prep_recvmsg(&sqe, slot.descriptor, &storage.read.header, MSG_TRUNC);
 }

@@ -402,11 +402,12 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 }
 
 void socket_state::start_private() noexcept {
-  if (datagrams) {
-    read.submit(private_datagram_type);
-    return;
-  }
   try {
+    if (datagrams) {
+      datagrams->private_bytes.resize(datagram_storage::private_size_max);
+      read.submit(private_datagram_type);
+      return;
+    }
     private_buffer = owner_loop().buffers().allocate_private(owner_loop().buffers().buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
