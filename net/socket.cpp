@@ -553,9 +553,14 @@ rill::result<std::size_t> read_awaiter::take_result() {
   return socket_->read.take_result();
 }
 
+bool read_vector_awaiter::has_room() const noexcept {
+  return std::any_of(into_.begin(), into_.end(),
+                     [](const mutable_buffer& piece) { return !piece.empty(); });
+}
+
 void read_vector_awaiter::suspend(promise_base& frame) {
   operation& slot = socket_->read;
-  if (socket_->has_arrived()) {
+  if (socket_->has_arrived() || !has_room()) {
     slot.set_deadline(timer_node::never);
     frame.owner_chain->yield(frame);
   } else if (slot.in_flight() || socket_->lined_up) {
@@ -575,6 +580,7 @@ void read_vector_awaiter::suspend(promise_base& frame) {
 }
 
 rill::result<std::size_t> read_vector_awaiter::take_result() {
+  if (!has_room()) return 0;
   if (!socket_->has_arrived()) return socket_->read.take_result();
   std::size_t taken = 0;
   for (const mutable_buffer& piece : into_) {

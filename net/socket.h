@@ -298,6 +298,7 @@ class read_vector_awaiter : public socket_awaiter {
 
  private:
   void suspend(promise_base& frame);
+  bool has_room() const noexcept;
   std::span<const mutable_buffer> into_;
 };
 

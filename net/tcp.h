@@ -49,14 +49,15 @@ class stream_socket : public socket_base {
   /// receive). No allocation. Example: examples/echo_server.cpp.
   [[nodiscard]] auto read_lease() noexcept { return detail::lease_awaiter(*socket_); }
 
-  /// The next bytes, at most buffer.size() of them; 0: the peer has finished sending, or the
-  /// buffer has no room. After read_lease() has been used they are copied out of the loop's
-  /// buffers, otherwise the kernel writes into `into` directly.
+  /// The next bytes, at most buffer.size() of them; 0: the peer has finished sending, or, at
+  /// once, the buffer has no room. After read_lease() has been used they are copied out of the
+  /// loop's buffers, otherwise the kernel writes into `into` directly.
   [[nodiscard]] auto read(mutable_buffer into) noexcept {
     return detail::read_awaiter(*socket_, into);
   }
   [[nodiscard]] auto recv(mutable_buffer into) noexcept { return read(into); }
-  /// Scattered over up to 1,024 pieces, filled in order. The span must live as long as the bytes.
+  /// Scattered over up to 1,024 pieces, filled in order; 0 at once if they have no room together.
+  /// The span must live as long as the bytes.
   [[nodiscard]] auto read(std::span<const mutable_buffer> into) noexcept {
     return detail::read_vector_awaiter(*socket_, into);
   }

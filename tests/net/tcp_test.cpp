@@ -701,5 +701,21 @@ TEST(tcp_stream, returns_the_size_of_what_it_has_written_even_beyond_an_int) {
   EXPECT_EQ(written, size);
 }
 
+TEST(tcp_stream, reads_nothing_at_once_into_no_room) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    const std::array<mutable_buffer, 2> empty{};
+    for (const auto& room :
+         {std::span<const mutable_buffer>(), std::span<const mutable_buffer>(empty)}) {
+      const std::size_t size = co_await with_timeout(5s, right.read(room));
+      EXPECT_EQ(size, 0U);
+    }
+    const std::size_t size = co_await with_timeout(5s, right.read(mutable_buffer()));
+    EXPECT_EQ(size, 0U);
+    co_await left.write_all("hello");
+    const std::string text = co_await read_text(right, 5);
+    EXPECT_EQ(text, "hello");
+  });
+}
+
 }  // namespace
 }  // namespace rill::test
