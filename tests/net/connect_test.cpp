@@ -395,7 +395,8 @@ TEST(connect, says_when_the_local_address_is_not_ours) {
     options.local = endpoint(address::v4(203, 0, 113, 1), 0);
     const std::string port = std::to_string(listener.local().port());
     const std::string said = co_await outcome("127.0.0.1", port, options);
-    EXPECT_EQ(said, "connect 127.0.0.1:" + port + ": Cannot assign requested address");
+    EXPECT_EQ(said, "connect 127.0.0.1:" + port +
+                        ": bind 203.0.113.1:0: Cannot assign requested address");
   });
 }
 
@@ -435,6 +436,22 @@ TEST(connect, asks_the_second_name_server_within_its_own_time) {
       EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
       tasks.cancel();
     });
+  });
+}
+
+TEST(connect, names_the_step_of_an_attempt_that_could_not_even_begin) {
+  const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
+  run_loop([&]() -> task<> {
+    connect_options options = asking(hosts);
+    options.local = endpoint(address::v4(203, 0, 113, 1), 0);
+    const std::string bind = "bind 203.0.113.1:0: Cannot assign requested address";
+    const std::string one = co_await outcome("127.0.0.1", 1, options);
+    EXPECT_EQ(one, "connect 127.0.0.1:1: " + bind);
+    const std::string two = co_await outcome("two.example", 1, options);
+    EXPECT_EQ(two, "connect two.example:1: 127.0.0.2:1: " + bind + "; 127.0.0.3:1: " + bind);
+    const test::descriptor_limit spent(test::next_descriptor());
+    const std::string none = co_await outcome("127.0.0.1", 1);
+    EXPECT_EQ(none, "connect 127.0.0.1:1: socket: Too many open files");
   });
 }
 
