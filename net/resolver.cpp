@@ -114,6 +114,10 @@ task<dns::reply> ask_over_udp(loop& on, ip_endpoint server, std::string name, dn
     if (came.peer() != peer) continue;
     dns::reply answer = dns::parse_reply(std::span(buffer).first(came.size()), asked);
     if (is_ours(answer)) co_return answer;
+    // What was cut off here is cut off all the same; TCP has room for it.
+    if (answer.kind() == dns::reply_kind::malformed && came.is_truncated()) {
+      co_return dns::reply(dns::reply_kind::truncated);
+    }
   }
 }
 

@@ -671,5 +671,23 @@ TEST(resolve, works_without_a_resolver_of_ones_own) {
   });
 }
 
+TEST(resolver, asks_over_tcp_after_a_reply_that_is_longer_than_its_buffer) {
+  beside(
+      [] {
+        return names({[](const query& q) {
+          message reply(q);
+          for (int i = 0; i != (q.is_tcp ? 1 : 200); ++i) reply.ip(q.name, v4);
+          return std::vector<bytes>{reply};
+        }});
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "192.0.2.1:80");
+        EXPECT_EQ(around.servers[0].asked, (texts{"a.example A", "a.example A tcp"}));
+      });
+}
+
 }  // namespace
 }  // namespace rill
