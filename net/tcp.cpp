@@ -229,7 +229,12 @@ bool is_passing_accept(int number) noexcept {
 }
 
 void describe_queue(const operation& slot, std::string& text) {
-  text += ' ' + queue_of(slot).subject();
+  const accept_queue& queue = queue_of(slot);
+  const char* before = " ";
+  for (const listening& each : queue.sockets) {
+    text += before + local_endpoint(queue.owner_loop(), each.accept.descriptor).to_string();
+    before = ", ";
+  }
 }
 
 void prepare_close_listening(operation& slot, io_uring_sqe& sqe) noexcept {

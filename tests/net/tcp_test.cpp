@@ -717,5 +717,21 @@ TEST(tcp_stream, reads_nothing_at_once_into_no_room) {
   });
 }
 
+TEST(tcp_listener, shows_all_its_addresses_while_it_accepts) {
+  run_loop([]() -> task<> {
+    const std::array<endpoint, 2> both{any_port, endpoint(address::v4(127, 0, 0, 2), 0)};
+    tcp_listener listener = tcp_listener::bind(both);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await listener.accept(); });
+      co_await settle();
+      const std::string tree = loop::current().task_tree();
+      const std::string port = std::to_string(listener.local().port());
+      EXPECT_NE(tree.find("accept 127.0.0.1:" + port + ", 127.0.0.2:" + port), std::string::npos)
+          << tree;
+      tasks.cancel();
+    });
+  });
+}
+
 }  // namespace
 }  // namespace rill::test
