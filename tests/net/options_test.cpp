@@ -516,10 +516,18 @@ TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
     listen_options options;
     options.transparent = true;
     for (const endpoint& to : {any_port, endpoint(address::loopback_v6(), 0)}) {
-      const std::string said = failure_of([&] { tcp_listener::bind(to, options); });
+      tcp_listener made;
+      const std::string said = failure_of([&] { made = tcp_listener::bind(to, options); });
       if (!said.empty()) {
         EXPECT_EQ(said, "IP_TRANSPARENT " + to.to_string() + ": Operation not permitted");
+        continue;
       }
+      const bool v6 = to.kind() == endpoint_kind::ipv6;
+      int value = 0;
+      socklen_t size = sizeof(value);
+      ::getsockopt(made.descriptors().front(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                   v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &value, &size);
+      EXPECT_EQ(value, 1) << to;
     }
     co_return;
   });
