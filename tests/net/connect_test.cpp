@@ -80,6 +80,15 @@ class hanging {
     }
   }
   std::uint16_t port() const { return listener_.port(); }
+  /// Lets in what waits, until cancelled: from now on attempts succeed when they repeat their SYN.
+  task<> open() {
+    ::fcntl(listener_.descriptor, F_SETFL, O_NONBLOCK);
+    while (true) {
+      const int one = ::accept4(listener_.descriptor, nullptr, nullptr, SOCK_CLOEXEC);
+      if (one >= 0) ::close(one);
+      co_await sleep_for(5ms);
+    }
+  }
 
  private:
   raw_socket listener_;
@@ -215,11 +224,23 @@ TEST(connect, tries_the_next_address_beside_one_that_hangs) {
 
 TEST(connect, prefers_the_earlier_attempt_if_it_succeeds_while_later_ones_hang) {
   const known_hosts hosts("127.0.0.3 two.example\n127.0.0.2 two.example\n");
-  const hanging second(loopback(2));
+  hanging first(loopback(3));
+  const hanging second(loopback(2), first.port());
   run_loop([&]() -> task<> {
-    const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), second.port()));
-    const std::string said = co_await outcome("two.example", second.port(), asking(hosts));
-    EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(second.port()));
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      connect_options options = asking(hosts);
+      options.attempt_delay = 20ms;
+      tasks.start([&]() -> task<> {
+        // The second attempt has begun.
+        while (loop::current().task_tree().find("connect 127.0.0.2:") == std::string::npos) {
+          co_await sleep_for(5ms);
+        }
+        co_await first.open();
+      });
+      const std::string said = co_await outcome("two.example", first.port(), options);
+      EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(first.port()));
+      tasks.cancel();
+    });
   });
 }
 
