@@ -1,6 +1,6 @@
 // The operations on sockets: for each its opcode, flags, first kernel and what becomes of errors.
 // The echo path runs through lease_awaiter::suspend, receive_completed, write_awaiter::suspend and
-// send_completed. See socket.h for the block they work on.
+// complete_send. See socket.h for the block they work on.
 #include <rill/net/socket.h>
 
 #include <netinet/in.h>
@@ -32,6 +32,17 @@ constexpr std::uint8_t small_before_small = 32;
 
 unsigned transfer_size(std::size_t size) noexcept {
   return static_cast<unsigned>(std::min(size, transfer_max));
+}
+
+/// A buffer of the pool, by its tag in the list of those that wait.
+struct tagged_buffer {
+  unsigned group;
+  std::uint16_t id;
+};
+tagged_buffer untag(std::uint16_t tag) noexcept {
+  const bool is_large = (tag & socket_state::large_bit) != 0;
+  return {is_large ? buffer_pool::large_group : buffer_pool::small_group,
+          static_cast<std::uint16_t>(tag & ~socket_state::large_bit)};
 }
 
 /// What ends a receive without saying anything about the stream.
@@ -376,8 +387,8 @@ void socket_state::append(unsigned group, std::uint16_t id, std::size_t size) no
   if (arrived_first == none) {
     arrived_first = tag;
   } else {
-    const unsigned last_group = (arrived_last & large_bit) != 0 ? 1 : 0;
-    pool.waiting(last_group, arrived_last & ~large_bit).next = tag;
+    const auto [last_group, last_id] = untag(arrived_last);
+    pool.waiting(last_group, last_id).next = tag;
   }
   arrived_last = tag;
   ++arrived_count;
@@ -435,8 +446,7 @@ void socket_state::private_completed(int result) noexcept {
 }
 
 void socket_state::pop_arrived() noexcept {
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   arrived_first = owner_loop().buffers().waiting(group, id).next;
   arrived_offset = 0;
   --arrived_count;
@@ -444,8 +454,7 @@ void socket_state::pop_arrived() noexcept {
 
 lease socket_state::pop_lease() noexcept {
   buffer_pool& pool = owner_loop().buffers();
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   const std::size_t offset = arrived_offset;
   const std::size_t size = pool.waiting(group, id).size - offset;
   pop_arrived();
@@ -479,8 +488,7 @@ rill::result<std::size_t> socket_state::take_bytes(std::span<std::byte> into) {
     if (unread->size() == 0) unread.reset();
   }
   while (taken < into.size() && arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    const auto [group, id] = untag(arrived_first);
     const std::size_t left = pool.waiting(group, id).size - arrived_offset;
     const std::size_t part = std::min(left, into.size() - taken);
     std::memcpy(into.data() + taken, pool.address(group, id) + arrived_offset, part);
@@ -515,8 +523,7 @@ void socket_state::keep_unread(std::span<const std::byte> bytes) {
 bool socket_state::gather(std::size_t size) {
   buffer_pool& pool = owner_loop().buffers();
   while (arrived_first != none && unread_size() < size) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    const auto [group, id] = untag(arrived_first);
     const std::byte* const bytes = pool.address(group, id);
     keep_unread({bytes + arrived_offset, pool.waiting(group, id).size - arrived_offset});
     pop_arrived();
@@ -657,8 +664,7 @@ int socket_state::try_release() noexcept {
 
 void socket_state::drop_arrived() noexcept {
   while (arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    const auto [group, id] = untag(arrived_first);
     pop_arrived();
     owner_loop().buffers().give_back(group, id);
   }
