@@ -204,8 +204,10 @@ class datagram_socket : public socket_base {
   [[nodiscard]] auto recvfrom(mutable_buffer into) noexcept { return recv_from(into); }
   [[nodiscard]] auto recv(mutable_buffer into) noexcept { return recv_from(into); }
 
-  /// Receives one datagram of any size into a buffer of the loop, without a copy. For servers: the
-  /// kernel goes on receiving while tasks work. Multishot IORING_OP_RECVMSG, Linux 6.0.
+  /// Receives one datagram into a buffer of the loop, without a copy: of any size over UDP, of
+  /// up to 65,536 bytes through a Unix socket, where a longer one is cut (is_truncated()) and needs
+  /// recv_from(), which takes what its buffer holds. For servers: the kernel goes on receiving
+  /// while tasks work. Multishot IORING_OP_RECVMSG, Linux 6.0.
   [[nodiscard]] auto receive() noexcept { return detail::receive_datagram_awaiter(*socket_); }
 
   /// Fixes the peer: send() goes there, only its datagrams are received, and its refusals are told.

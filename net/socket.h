@@ -370,7 +370,8 @@ class write_all_awaiter : public write_awaiter {
   }
 };
 
-/// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.
+/// close(): withdraws, waits until the kernel has let go, and closes. What close(2) says is not
+/// told.
 class socket_close_awaiter {
  public:
   using rill_awaiter = void;

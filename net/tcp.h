@@ -224,7 +224,8 @@ class tcp_stream : public stream_socket {
 
 static_assert(byte_stream<tcp_stream>);
 
-/// What must be set before a socket listens. Unix listeners look at `backlog` only.
+/// What must be set before a socket listens. Unix listeners look at `backlog` and `join` only, and
+/// the kernel refuses the latter: EOPNOTSUPP.
 struct listen_options {
   /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.
   int backlog = 4096;
