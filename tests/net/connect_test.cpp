@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -113,11 +112,6 @@ task<std::string> outcome(std::string host, service to, connect_options options 
 
 address loopback(std::uint8_t last) { return address::v4(127, 0, 0, last); }
 
-std::ptrdiff_t descriptor_count() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return std::distance(begin(all), end(all));
-}
-
 TEST(connect, has_the_delays_of_rfc_8305_by_default) {
   EXPECT_EQ(connect_options().attempt_delay, 250ms);
   EXPECT_EQ(connect_options::resolution_delay, 50ms);
@@ -209,7 +203,7 @@ TEST(connect, tries_the_next_address_at_once_after_a_failure) {
 TEST(connect, tries_the_next_address_beside_one_that_hangs) {
   const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
   const hanging first(loopback(2));
-  const auto before = descriptor_count();
+  const auto before = test::open_descriptor_count();
   run_loop([&]() -> task<> {
     const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), first.port()));
     connect_options options = asking(hosts);
@@ -219,7 +213,7 @@ TEST(connect, tries_the_next_address_beside_one_that_hangs) {
     EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(first.port()));
     EXPECT_GE(loop_clock::now() - begin, 20ms);
   });
-  EXPECT_EQ(descriptor_count(), before);
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(connect, prefers_the_earlier_attempt_if_it_succeeds_while_later_ones_hang) {
@@ -366,7 +360,7 @@ TEST(connect, times_out_while_it_still_looks_up) {
 TEST(connect, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
   const hanging first(address::loopback_v4());
   const hanging second(address::loopback_v6(), first.port());
-  const auto before = descriptor_count();
+  const auto before = test::open_descriptor_count();
   for (int turns = 0; turns != 25; ++turns) {
     beside_name_server([](name_server&) {},
                        [&](const known_hosts& hosts) -> task<> {
@@ -385,7 +379,7 @@ TEST(connect, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
                          });
                        });
   }
-  EXPECT_EQ(descriptor_count(), before);
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(connect, comes_from_the_local_address_it_was_given) {
