@@ -569,5 +569,21 @@ TEST(serve, closes_its_listener_when_that_fails) {
   });
 }
 
+TEST(sim_serve, keeps_to_the_limit_of_connections_while_it_drains) {
+  for (std::uint64_t seed = 1; seed != 20; ++seed) {
+    serve_statistics counts;
+    serve_limits limits;
+    limits.statistics = &counts;
+    limits.connection_max = 2;
+    limits.drain_timeout = 30s;
+    int answered = 0;
+    sim::world world(seed);
+    world.add_host("server", "10.0.0.1").run(drain_beside, limits, 20, 0, std::ref(answered));
+    world.run();
+    EXPECT_EQ(answered, 20) << seed;
+    EXPECT_EQ(counts.active_peak, 2U) << seed;
+  }
+}
+
 }  // namespace
 }  // namespace rill
