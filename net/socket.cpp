@@ -1,6 +1,6 @@
 // The operations on sockets: for each its opcode, flags, first kernel and what becomes of errors.
 // The echo path runs through lease_awaiter::suspend, receive_completed, write_awaiter::suspend and
-// send_completed. See socket.h for the block they work on.
+// complete_send. See socket.h for the block they work on.
 #include <rill/net/socket.h>
 
 #include <netinet/in.h>
@@ -23,8 +23,6 @@ namespace {
 
 // One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
 constexpr std::size_t transfer_max = std::size_t{1} << 30;
-// The kernel's limit of pieces in one call (UIO_MAXIOV).
-constexpr std::size_t piece_max = 1024;
 // Full small buffers in a row after which a stream is served with large ones, and small receives
 // in a row after which it goes back.
 constexpr std::uint8_t full_before_large = 2;
@@ -376,8 +374,8 @@ void socket_state::append(unsigned group, std::uint16_t id, std::size_t size) no
   if (arrived_first == none) {
     arrived_first = tag;
   } else {
-    const unsigned last_group = (arrived_last & large_bit) != 0 ? 1 : 0;
-    pool.waiting(last_group, arrived_last & ~large_bit).next = tag;
+    const auto [last_group, last_id] = untag(arrived_last);
+    pool.waiting(last_group, last_id).next = tag;
   }
   arrived_last = tag;
   ++arrived_count;
@@ -404,7 +402,7 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 void socket_state::start_private() noexcept {
   buffer_pool& pool = owner_loop().buffers();
   try {
-    if (datagrams) datagrams->private_bytes.resize(65536);  // one of any size
+    if (datagrams) datagrams->private_bytes.resize(datagram_storage::private_size_max);
     if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
@@ -432,8 +430,7 @@ void socket_state::private_completed(int result) noexcept {
 }
 
 void socket_state::pop_arrived() noexcept {
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   arrived_first = owner_loop().buffers().waiting(group, id).next;
   arrived_offset = 0;
   --arrived_count;
@@ -441,8 +438,7 @@ void socket_state::pop_arrived() noexcept {
 
 lease socket_state::pop_lease() noexcept {
   buffer_pool& pool = owner_loop().buffers();
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   const std::size_t offset = arrived_offset;
   const std::size_t size = pool.waiting(group, id).size - offset;
   pop_arrived();
@@ -462,128 +458,6 @@ rill::result<lease> socket_state::take_lease() {
   if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
   if (ended) return lease();
   return tl::unexpected(read.take_result().error());
-}
-
-rill::result<std::size_t> socket_state::take_bytes(std::span<std::byte> into) {
-  buffer_pool& pool = owner_loop().buffers();
-  std::size_t taken = 0;
-  if (unread != nullptr) {
-    taken = std::min(into.size(), unread->size());
-    std::memcpy(into.data(), unread->data(), taken);
-    unread->begin += taken;
-    if (unread->size() == 0) unread.reset();
-  }
-  while (taken < into.size() && arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    const std::size_t left = pool.waiting(group, id).size - arrived_offset;
-    const std::size_t part = std::min(left, into.size() - taken);
-    std::memcpy(into.data() + taken, pool.address(group, id) + arrived_offset, part);
-    taken += part;
-    arrived_offset += static_cast<std::uint32_t>(part);
-    if (part == left) {
-      pop_arrived();
-      pool.give_back(group, id);
-    }
-  }
-  if (taken != 0 || into.empty()) return taken;
-  if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
-  if (ended) return 0;
-  return read.take_result();
-}
-
-std::size_t socket_state::unread_size() const noexcept {
-  return unread == nullptr ? 0 : unread->size();
-}
-
-void socket_state::keep_unread(std::span<const std::byte> bytes) {
-  if (unread == nullptr) {  // with its bytes or not at all: an empty one reads as the stream's end
-    unread = std::make_unique<unread_bytes>(std::vector(bytes.begin(), bytes.end()));
-    return;
-  }
-  std::vector<std::byte>& all = unread->all;
-  // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
-  if (unread->begin > unread->size()) {
-    all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(unread->begin));
-    unread->begin = 0;
-  }
-  all.insert(all.end(), bytes.begin(), bytes.end());
-}
-
-bool socket_state::gather(std::size_t size) {
-  buffer_pool& pool = owner_loop().buffers();
-  while (arrived_first != none && unread_size() < size) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    const std::byte* const bytes = pool.address(group, id);
-    keep_unread({bytes + arrived_offset, pool.waiting(group, id).size - arrived_offset});
-    pop_arrived();
-    pool.give_back(group, id);
-  }
-  return unread_size() >= size;
-}
-
-void gather_awaiter::suspend(promise_base& frame) noexcept {
-  if (socket_->arrived_first != socket_state::none || socket_->ended || socket_->failure != 0) {
-    frame.owner_chain->yield(frame);
-    return;
-  }
-  socket_->wait_for_stream(frame);
-}
-
-void read_awaiter::suspend(promise_base& frame) noexcept {
-  operation& slot = socket_->read;
-  if (socket_->has_arrived() || into_.empty()) {
-    slot.set_deadline(timer_node::never);
-    frame.owner_chain->yield(frame);
-  } else if (slot.in_flight() || socket_->lined_up) {  // a stream: copy from what it brings
-    slot.wait(frame, *slot.type());
-  } else {
-    slot.buffer = into_.data();
-    slot.size = into_.size();
-    slot.start(frame, socket_state::receive_type);
-  }
-}
-
-rill::result<std::size_t> read_awaiter::take_result() {
-  if (into_.empty()) return 0;
-  if (socket_->has_arrived()) return socket_->take_bytes(into_);
-  return socket_->read.take_result();
-}
-
-void read_vector_awaiter::suspend(promise_base& frame) {
-  operation& slot = socket_->read;
-  if (socket_->has_arrived()) {
-    slot.set_deadline(timer_node::never);
-    frame.owner_chain->yield(frame);
-  } else if (slot.in_flight() || socket_->lined_up) {
-    slot.wait(frame, *slot.type());
-  } else {
-    if (socket_->vectors == nullptr) socket_->vectors = std::make_unique<vector_storage>();
-    vector_storage::side& side = socket_->vectors->read;
-    side.pieces.clear();
-    for (const mutable_buffer& piece : into_.first(std::min(into_.size(), piece_max))) {
-      side.pieces.push_back({piece.data(), piece.size()});
-    }
-    side.header = {};
-    side.header.msg_iov = side.pieces.data();
-    side.header.msg_iovlen = side.pieces.size();
-    slot.start(frame, socket_state::receive_vector_type);
-  }
-}
-
-rill::result<std::size_t> read_vector_awaiter::take_result() {
-  if (!socket_->has_arrived()) return socket_->read.take_result();
-  std::size_t taken = 0;
-  for (const mutable_buffer& piece : into_) {
-    if (piece.empty()) continue;
-    if (taken != 0 && socket_->arrived_first == socket_state::none && !socket_->unread) break;
-    const rill::result<std::size_t> part = socket_->take_bytes(piece);
-    if (!part) return part;
-    taken += *part;
-    if (*part < piece.size()) break;
-  }
-  return taken;
 }
 
 // ---------------------------------------------------------------- sending and connecting
@@ -607,7 +481,8 @@ void write_vector_awaiter::suspend(promise_base& frame) {
     side.pieces.push_back({const_cast<std::byte*>(piece.data()), piece.size()});
     total += piece.size();
   }
-  RILL_ASSERT(side.pieces.size() <= piece_max, "write_all takes at most 1,024 pieces at once");
+  RILL_ASSERT(side.pieces.size() <= socket_state::piece_max,
+              "write_all takes at most 1,024 pieces at once");
   side.header = {};
   side.header.msg_iov = side.pieces.data();
   side.header.msg_iovlen = side.pieces.size();
@@ -642,7 +517,7 @@ int socket_state::try_release() noexcept {
   if (!read.is_settled() || !write.is_settled() || lined_up || is_unread) return -1;
   const int descriptor = std::exchange(read.descriptor, -1);
   write.descriptor = -1;
-  owner_loop().kernel().release(descriptor);
+  owner_loop().kernel().release(descriptor, was_nonblocking);
   finish_before_close = false;
   abandon();  // a reader that was woken and has not run yet may still look here
   return descriptor;
@@ -650,8 +525,7 @@ int socket_state::try_release() noexcept {
 
 void socket_state::drop_arrived() noexcept {
   while (arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+    const auto [group, id] = untag(arrived_first);
     pop_arrived();
     owner_loop().buffers().give_back(group, id);
   }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <string>
 
 namespace rill::detail {
@@ -24,6 +25,38 @@ int open_socket(loop& on, const endpoint& of, int type) {
   if (of.kind() == endpoint_kind::ipv4) family = AF_INET;
   if (of.kind() == endpoint_kind::ipv6) family = AF_INET6;
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
+}
+
+void check_family(const endpoint& to, bool is_ip, const char* operation) {
+  if (to.is_ip() != is_ip) throw_call_error(-EAFNOSUPPORT, operation, to.to_string());
+}
+
+void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
+  const auto refuse = [&](int number) {
+    throw_call_error(-number, "adopt", "descriptor " + std::to_string(descriptor));
+  };
+  const auto get = [&](int option) {
+    int value = 0;
+    unsigned size = sizeof(value);
+    const int status = on.kernel().get_option(descriptor, SOL_SOCKET, option, &value, size);
+    if (status < 0) refuse(-status);
+    return value;
+  };
+  if (get(SO_TYPE) != (kind == adopted_kind::datagrams ? SOCK_DGRAM : SOCK_STREAM)) {
+    refuse(EPROTOTYPE);
+  }
+  const int family = get(SO_DOMAIN);
+  if (is_ip ? family != AF_INET && family != AF_INET6 : family != AF_UNIX) refuse(EAFNOSUPPORT);
+  if ((get(SO_ACCEPTCONN) != 0) != (kind == adopted_kind::listener)) refuse(EINVAL);
+}
+
+void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
+  try {
+    check_adopted(on, descriptor, kind, is_ip);
+  } catch (...) {
+    on.kernel().close(descriptor);
+    throw;
+  }
 }
 
 bool has_linger(loop& on, int descriptor) noexcept {

@@ -192,19 +192,20 @@ int epoll_kernel::begin_lives(int (&descriptors)[2], descriptor_kind kind) noexc
 }
 
 /// What was known of the number belongs to a descriptor that somebody else has closed since.
-void epoll_kernel::adopt(int descriptor) noexcept {
+bool epoll_kernel::adopt(int descriptor) noexcept {
   watch* const on = find(descriptor);
   if (on != nullptr) begin_anew(*on, descriptor_kind::unknown);
   // Another loop may be about to accept from the same listener, and counts on O_NONBLOCK.
   int is_listening = 0;
   socklen_t size = sizeof(is_listening);
   ::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size);
-  if (is_listening == 0) system_kernel::adopt(descriptor);
+  return is_listening == 0 && system_kernel::adopt(descriptor);
 }
 
-void epoll_kernel::release(int descriptor) noexcept {
+void epoll_kernel::release(int descriptor, bool nonblocking) noexcept {
   watch* const on = find(descriptor);
   if (on != nullptr) forget(*on);
+  system_kernel::release(descriptor, nonblocking);
 }
 
 void epoll_kernel::close(int descriptor) noexcept { close_descriptor(descriptor, nullptr); }

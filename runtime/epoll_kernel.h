@@ -141,8 +141,8 @@ class epoll_kernel final : public system_kernel {
   int socket(int family, int type, int protocol) noexcept override;
   int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;
   int pipe(int (&descriptors)[2]) noexcept override;
-  void adopt(int descriptor) noexcept override;
-  void release(int descriptor) noexcept override;
+  bool adopt(int descriptor) noexcept override;
+  void release(int descriptor, bool nonblocking) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
   /// There is no ring that a message could name.

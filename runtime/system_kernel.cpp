@@ -147,9 +147,15 @@ std::int64_t system_kernel::sendfile(int socket, int file, std::int64_t& offset,
   return sent;
 }
 
-void system_kernel::adopt(int descriptor) noexcept {
+bool system_kernel::adopt(int descriptor) noexcept {
   const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  if (flags < 0 || (flags & O_NONBLOCK) == 0) return false;
+  ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  return true;
+}
+
+void system_kernel::release(int descriptor, bool nonblocking) noexcept {
+  if (nonblocking) make_nonblocking(descriptor);
 }
 
 void system_kernel::close(int descriptor) noexcept { ::close(descriptor); }

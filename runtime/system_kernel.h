@@ -53,7 +53,8 @@ class system_kernel : public kernel {
   std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                         std::size_t size) noexcept override;
   /// Clears O_NONBLOCK, with which an operation on the ring fails with EAGAIN instead of waiting.
-  void adopt(int descriptor) noexcept override;
+  bool adopt(int descriptor) noexcept override;
+  void release(int descriptor, bool nonblocking) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
 

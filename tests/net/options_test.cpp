@@ -374,9 +374,8 @@ TEST(tcp_stream, adopts_a_connection_that_another_library_made) {
 TEST(tcp_stream, adopts_nothing_else_and_closes_it) {
   run_loop([]() -> task<> {
     const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    EXPECT_EQ(
-        failure_of([&] { tcp_stream::adopt(file); }),
-        "TCP_NODELAY descriptor " + std::to_string(file) + ": Socket operation on non-socket");
+    EXPECT_EQ(failure_of([&] { tcp_stream::adopt(file); }),
+              "adopt descriptor " + std::to_string(file) + ": Socket operation on non-socket");
     co_await test::settle();
     EXPECT_EQ(::fcntl(file, F_GETFD), -1);
   });
@@ -543,10 +542,18 @@ TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
     listen_options options;
     options.transparent = true;
     for (const endpoint& to : {any_port, endpoint(address::loopback_v6(), 0)}) {
-      const std::string said = failure_of([&] { tcp_listener::bind(to, options); });
+      tcp_listener made;
+      const std::string said = failure_of([&] { made = tcp_listener::bind(to, options); });
       if (!said.empty()) {
         EXPECT_EQ(said, "IP_TRANSPARENT " + to.to_string() + ": Operation not permitted");
+        continue;
       }
+      const bool v6 = to.kind() == endpoint_kind::ipv6;
+      int value = 0;
+      socklen_t size = sizeof(value);
+      ::getsockopt(made.descriptors().front(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                   v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &value, &size);
+      EXPECT_EQ(value, 1) << to;
     }
     co_return;
   });
@@ -584,6 +591,121 @@ TEST(tcp_options, let_a_close_that_lingers_keep_nobody_else_waiting) {
       right = tcp_stream();  // with unread bytes: a reset, which ends the lingering
     });
   }
+}
+
+// ---------------------------------------------------------------- taking over what does not fit
+
+bool is_open(int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; }
+
+std::string subject_of(int descriptor) { return "adopt descriptor " + std::to_string(descriptor); }
+
+int listening_socket() {
+  const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::listen(made, 10), 0);
+  return made;
+}
+
+TEST(adopted_sockets, are_all_closed_when_one_of_them_does_not_fit) {
+  run_loop([]() -> task<> {
+    const int sockets[] = {listening_socket(), ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+                           listening_socket()};
+    EXPECT_EQ(failure_of([&] { tcp_listener::adopt(sockets); }),
+              subject_of(sockets[1]) + ": Protocol wrong type for socket");
+    co_await test::settle();
+    for (const int each : sockets) EXPECT_FALSE(is_open(each));
+  });
+}
+
+TEST(adopted_sockets, are_of_the_kind_that_takes_them_over) {
+  run_loop([]() -> task<> {
+    const auto refused = [](auto adopt, int descriptor, const std::string& why) {
+      EXPECT_EQ(failure_of([&] { adopt(descriptor); }), subject_of(descriptor) + ": " + why);
+    };
+    const auto listener = [](int descriptor) { tcp_listener::adopt(descriptor); };
+    const auto unix_one = [](int descriptor) { unix_listener::adopt(descriptor); };
+    const auto stream = [](int descriptor) { tcp_stream::adopt(descriptor); };
+    const auto unix_other = [](int descriptor) { unix_stream::adopt(descriptor); };
+    const auto udp = [](int descriptor) { udp_socket::adopt(descriptor); };
+    const auto datagrams = [](int descriptor) { unix_datagram::adopt(descriptor); };
+    const auto make = [](int family, int type) { return ::socket(family, type | SOCK_CLOEXEC, 0); };
+    const std::string wrong_type = "Protocol wrong type for socket";
+    const std::string wrong_family = "Address family not supported by protocol";
+
+    const int nothing = ::dup(0);
+    ::close(nothing);
+    refused(listener, nothing, "Bad file descriptor");
+    refused(unix_one, nothing, "Bad file descriptor");
+    refused(stream, nothing, "Bad file descriptor");
+    refused(unix_other, nothing, "Bad file descriptor");
+    refused(udp, nothing, "Bad file descriptor");
+    refused(datagrams, nothing, "Bad file descriptor");
+    for (const int family : {AF_INET, AF_UNIX}) {
+      refused(listener, make(family, SOCK_DGRAM), wrong_type);
+      refused(stream, make(family, SOCK_DGRAM), wrong_type);
+      refused(unix_one, make(family, SOCK_DGRAM), wrong_type);
+      refused(unix_other, make(family, SOCK_DGRAM), wrong_type);
+      refused(udp, make(family, SOCK_STREAM), wrong_type);
+      refused(datagrams, make(family, SOCK_STREAM), wrong_type);
+    }
+    refused(listener, make(AF_UNIX, SOCK_STREAM), wrong_family);
+    refused(stream, make(AF_UNIX, SOCK_STREAM), wrong_family);
+    refused(unix_one, make(AF_INET, SOCK_STREAM), wrong_family);
+    refused(unix_other, make(AF_INET6, SOCK_STREAM), wrong_family);
+    refused(udp, make(AF_UNIX, SOCK_DGRAM), wrong_family);
+    refused(datagrams, make(AF_INET, SOCK_DGRAM), wrong_family);
+    refused(listener, make(AF_INET, SOCK_STREAM), "Invalid argument");  // does not listen
+    refused(unix_one, make(AF_UNIX, SOCK_STREAM), "Invalid argument");
+    refused(stream, listening_socket(), "Invalid argument");  // is no connection
+    co_return;
+  });
+}
+
+TEST(tcp_stream, gives_an_adopted_connection_back_as_blocking_as_it_came) {
+  for (const bool waits : {true, false}) {
+    run_loop([&]() -> task<> {
+      tcp_listener listener = tcp_listener::bind(any_port);
+      tcp_stream made = co_await tcp_stream::connect(listener.local());
+      const int descriptor = made.release();
+      EXPECT_EQ(::fcntl(descriptor, F_SETFL, waits ? 0 : O_NONBLOCK), 0);
+      tcp_stream adopted = tcp_stream::adopt(descriptor);
+      co_await adopted.write_all("x");
+      EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, 0);
+      EXPECT_EQ(adopted.release(), descriptor);
+      EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, waits ? 0 : O_NONBLOCK);
+      ::close(descriptor);
+    });
+  }
+}
+
+// ---------------------------------------------------------------- addresses of another kind
+
+TEST(endpoints, of_another_kind_are_refused_by_name) {
+  run_loop([]() -> task<> {
+    const endpoint nothing;
+    const endpoint name = *endpoint::unix_abstract("rill-options-test");
+    const std::string why = ": Address family not supported by protocol";
+    for (const endpoint& to : {nothing, name}) {
+      EXPECT_EQ(failure_of([&] { tcp_listener::bind(to); }), "bind " + to.to_string() + why);
+      EXPECT_EQ(failure_of([&] { udp_socket::bind(to); }), "bind " + to.to_string() + why);
+    }
+    EXPECT_EQ(failure_of([&] { unix_listener::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    EXPECT_EQ(failure_of([&] { unix_datagram::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    const auto outcome = [](auto connecting) -> task<std::string> {
+      try {
+        co_await std::move(connecting);
+      } catch (const io_error& failure) {
+        co_return failure.what();
+      }
+      co_return "connected";
+    };
+    const unix_listener listener = unix_listener::bind(name);
+    std::string said = co_await outcome(tcp_stream::connect(name));
+    EXPECT_EQ(said, "connect " + name.to_string() + why);
+    said = co_await outcome(tcp_stream::connect(any_port, name));
+    EXPECT_EQ(said, "bind " + name.to_string() + why);
+    said = co_await outcome(unix_stream::connect(any_port));
+    EXPECT_EQ(said, "connect 127.0.0.1:0" + why);
+  });
 }
 
 }  // namespace

@@ -504,11 +504,10 @@ TEST(tcp_stream, goes_on_telling_that_it_was_reset) {
   });
 }
 
-TEST(tcp_listener, tells_that_a_socket_which_does_not_listen_will_never_accept) {
+TEST(tcp_listener, tells_that_a_socket_which_no_longer_listens_will_never_accept) {
   run_loop([]() -> task<> {
-    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int numbers[] = {descriptor};
-    tcp_listener listener = tcp_listener::adopt(numbers);
+    tcp_listener listener = tcp_listener::bind(any_port);
+    ::shutdown(listener.descriptors().front(), SHUT_RDWR);
     const auto peer = co_await as_result(with_timeout(10s, listener.accept()));
     EXPECT_FALSE(peer);
     if (!peer) {
@@ -681,6 +680,38 @@ TEST(tcp_stream, returns_the_size_of_what_it_has_written_even_beyond_an_int) {
   });
   ::munmap(zeros, size);
   EXPECT_EQ(written, size);
+}
+
+TEST(tcp_stream, reads_nothing_at_once_into_no_room) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    const std::array<mutable_buffer, 2> empty{};
+    for (const auto& room :
+         {std::span<const mutable_buffer>(), std::span<const mutable_buffer>(empty)}) {
+      const std::size_t size = co_await with_timeout(5s, right.read(room));
+      EXPECT_EQ(size, 0U);
+    }
+    const std::size_t size = co_await with_timeout(5s, right.read(mutable_buffer()));
+    EXPECT_EQ(size, 0U);
+    co_await left.write_all("hello");
+    const std::string text = co_await read_text(right, 5);
+    EXPECT_EQ(text, "hello");
+  });
+}
+
+TEST(tcp_listener, shows_all_its_addresses_while_it_accepts) {
+  run_loop([]() -> task<> {
+    const std::array<endpoint, 2> both{any_port, endpoint(address::v4(127, 0, 0, 2), 0)};
+    tcp_listener listener = tcp_listener::bind(both);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await listener.accept(); });
+      co_await settle();
+      const std::string tree = loop::current().task_tree();
+      const std::string port = std::to_string(listener.local().port());
+      EXPECT_NE(tree.find("accept 127.0.0.1:" + port + ", 127.0.0.2:" + port), std::string::npos)
+          << tree;
+      tasks.cancel();
+    });
+  });
 }
 
 }  // namespace

@@ -286,6 +286,26 @@ TEST(udp, sends_segments_in_one_call_and_may_receive_them_as_one) {
   });
 }
 
+TEST(udp, tells_the_size_of_segments_that_a_single_receive_has_brought_as_one) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    const std::string bytes(2500, 'x');
+    const auto sent = co_await as_result(client.send_segments(bytes, 1000, server.local()));
+    if (!sent || !server.try_set_receive_offload(true)) co_return;  // not in this kernel
+    std::string room(5000, '\0');
+    for (const std::size_t size : {1000U, 1000U, 500U}) {  // they came before the offload
+      const datagram_info one = co_await server.recv_from(room);
+      EXPECT_EQ(one.size(), size);
+      EXPECT_EQ(one.segment_size(), 0U);
+    }
+    co_await client.send_segments(bytes, 1000, server.local());
+    const datagram_info all = co_await server.recv_from(room);
+    EXPECT_EQ(all.size(), 2500U);
+    EXPECT_EQ(all.segment_size(), 1000U);
+  });
+}
+
 TEST(udp, names_the_address_that_is_taken) {
   run_loop([]() -> task<> {
     udp_socket first = udp_socket::bind(any_port);
