@@ -67,7 +67,9 @@ TEST(tcp_connect, says_whom_it_could_not_reach_and_why) {
   run_loop([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
     const endpoint gone = listener.local();
+    EXPECT_TRUE(listener.is_open());
     listener.close();
+    EXPECT_FALSE(listener.is_open());
     co_await settle();
     std::string text;
     try {
