@@ -17,8 +17,6 @@
 namespace rill::detail {
 namespace {
 
-// What a poll reports whether it was asked for or not (IO_POLL_UNMASK in io_uring/poll.c).
-constexpr unsigned always_polled = POLLERR | POLLHUP | POLLNVAL | POLLRDHUP;
 // A write to a pipe that poll(2) calls writable does not block up to this size (pipe(7), PIPE_BUF).
 constexpr std::size_t pipe_write_size_max = 4096;
 
@@ -154,7 +152,7 @@ progress epoll_kernel::receive(watch& on, request& tried) noexcept {
         return would_block(on, tried, true);
       }
     }
-    if (into.flags != 0 && got > 0) take_buffer(tried.group);
+    if (into.flags != 0 && got > 0) queues_.use_buffer(tried.group);
     return finish(tried, got + static_cast<std::int64_t>(tried.done), got > 0 ? into.flags : 0);
   }
 }
@@ -173,7 +171,7 @@ progress epoll_kernel::receive_many(watch& on, request& tried) noexcept {
       return finish(tried, -errno);
     }
     if (got == 0) return finish(tried, 0, is_tcp ? IORING_CQE_F_SOCK_NONEMPTY : 0);
-    take_buffer(tried.group);
+    queues_.use_buffer(tried.group);
     unsigned flags = into.flags;
     bool is_empty = false;
     if (is_tcp) {
@@ -239,7 +237,7 @@ progress epoll_kernel::receive_messages(watch& on, request& tried) noexcept {
       if (errno == EAGAIN) return would_block(on, tried, true);
       return finish(tried, -errno);
     }
-    take_buffer(tried.group);
+    queues_.use_buffer(tried.group);
     io_uring_recvmsg_out out{};
     out.namelen = header.msg_namelen;
     out.controllen = static_cast<std::uint32_t>(header.msg_controllen);

@@ -21,6 +21,7 @@
 #include <mutex>
 #include <vector>
 
+#include <rill/runtime/heap_ring.h>
 #include <rill/runtime/request_table.h>
 #include <rill/runtime/system_kernel.h>
 #include <rill/runtime/uring_abi.h>
@@ -154,17 +155,6 @@ class epoll_kernel final : public system_kernel {
  private:
   friend class file_job;
 
-  struct buffer_group {
-    std::uint16_t id;
-    std::uint16_t head;
-    unsigned entry_count;
-    io_uring_buf_ring* ring;
-  };
-  struct selected_buffer {
-    std::byte* memory;
-    std::size_t size;
-    unsigned flags;  // of the CQE
-  };
   struct completion {
     std::uint64_t user_data;
     std::int32_t result;
@@ -187,14 +177,11 @@ class epoll_kernel final : public system_kernel {
   void queue(watch& on) noexcept;
   void stall(watch& on) noexcept;
   void retry_stalled() noexcept;
-  unsigned completion_count() const noexcept { return completion_tail_ - completion_head_; }
-  bool queue_is_full() const noexcept { return completion_count() >= completion_entries_; }
-  bool place(const completion& posted) noexcept;
   void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
   void flush_overflow() noexcept;
-  bool select_buffer(const request& asked, selected_buffer& chosen) noexcept;
-  void take_buffer(std::uint16_t group) noexcept;
-  buffer_group* find_group(std::uint16_t id) noexcept;
+  bool select_buffer(const request& asked, selected_buffer& chosen) const noexcept {
+    return queues_.select_buffer(asked.group, chosen);
+  }
 
   // epoll_submit.cpp
   void submit(const io_uring_sqe& sqe) noexcept;
@@ -246,24 +233,8 @@ class epoll_kernel final : public system_kernel {
   void take_finished_jobs() noexcept;
   void wait_for_jobs() noexcept;
 
-  io_uring ring_{};
-  unsigned submission_head_ = 0;
-  unsigned submission_tail_ = 0;
-  unsigned submission_mask_ = 0;
-  unsigned submission_entries_ = 0;
-  unsigned submission_flags_ = 0;
-  unsigned submission_dropped_ = 0;
-  unsigned completion_head_ = 0;
-  unsigned completion_tail_ = 0;
-  unsigned completion_mask_ = 0;
-  unsigned completion_entries_ = 0;
-  unsigned completion_flags_ = 0;
-  unsigned completion_overflow_ = 0;
-  std::vector<io_uring_sqe> submissions_;
-  std::vector<unsigned> submission_array_;
-  std::vector<io_uring_cqe> completions_;
+  heap_ring queues_;
   std::deque<completion> overflow_;
-  std::vector<buffer_group> groups_;
 
   int epoll_ = -1;
   bool has_precise_wait_ = true;  // epoll_pwait2(2), Linux 5.11

@@ -38,19 +38,15 @@ bool is_multishot_receive(const request& asked) noexcept {
 }
 
 /// What io_recvmsg_prep() and io_sendmsg_prep() of the ring refuse, and what is not carried out.
-int check_transfer(const request& asked) noexcept {
-  if ((asked.modifiers & ~known_modifiers) != 0) return -EINVAL;
-  const bool multishot = is_multishot_receive(asked);
-  const bool selects = (asked.sqe_flags & IOSQE_BUFFER_SELECT) != 0;
-  if (asked.opcode == IORING_OP_SEND || asked.opcode == IORING_OP_SENDMSG) {
+int check_transfer(const io_uring_sqe& sqe) noexcept {
+  if ((sqe.ioprio & ~known_modifiers) != 0) return -EINVAL;
+  const bool multishot = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+  const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
+  if (sqe.opcode == IORING_OP_SEND || sqe.opcode == IORING_OP_SENDMSG) {
     return multishot || selects ? -EINVAL : 0;
   }
-  if (!multishot) return selects && asked.opcode == IORING_OP_RECVMSG ? -EINVAL : 0;
-  // A multishot recvmsg carries one msghdr, a multishot recv no length; both need a buffer ring.
-  const unsigned length = asked.opcode == IORING_OP_RECVMSG ? 1 : 0;
-  const bool is_right =
-      selects && asked.size == length && (asked.flags & unsigned{MSG_WAITALL}) == 0;
-  return is_right ? 0 : -EINVAL;
+  if (multishot) return is_valid_multishot(sqe) ? 0 : -EINVAL;
+  return selects && sqe.opcode == IORING_OP_RECVMSG ? -EINVAL : 0;
 }
 
 int check_message(request& asked) noexcept {
@@ -95,11 +91,11 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
       if (sqe.addr2 != 0) asked.group = sqe.addr_len;
       [[fallthrough]];
     case IORING_OP_RECV:
-      status = check_transfer(asked);
+      status = check_transfer(sqe);
       break;
     case IORING_OP_SENDMSG:
     case IORING_OP_RECVMSG:
-      status = check_transfer(asked);
+      status = check_transfer(sqe);
       if (status == 0) status = check_message(asked);
       break;
     case IORING_OP_READ:

@@ -37,11 +37,7 @@ int check_transfer(const io_uring_sqe& sqe) noexcept {
   const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
   if (sends) return multishot || selects ? refuse("sending from provided buffers") : 0;
   if (!multishot) return 0;
-  // A multishot recvmsg carries one msghdr, a multishot recv no length; both need a buffer ring.
-  const unsigned length = sqe.opcode == IORING_OP_RECVMSG ? 1 : 0;
-  const bool is_right =
-      selects && sqe.len == length && (sqe.msg_flags & unsigned{MSG_WAITALL}) == 0;
-  return is_right ? 0 : -EINVAL;
+  return rill::detail::is_valid_multishot(sqe) ? 0 : -EINVAL;
 }
 
 /// The flags of open(2) that file.cpp uses; the path is copied.
