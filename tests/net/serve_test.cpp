@@ -335,9 +335,6 @@ TEST(serve, does_not_wait_for_the_drain_time_when_somebody_is_in_a_hurry) {
   });
 }
 
-std::vector<int> fill_;
-};
-
 TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
   serve_statistics counts;
   serve_limits limits;

@@ -22,6 +22,7 @@
 #include <rill/protocols/echo/datagrams.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
@@ -306,6 +307,24 @@ TEST(udp, tells_the_size_of_segments_that_a_single_receive_has_brought_as_one) {
   });
 }
 
+TEST(sim_udp, leaves_no_descriptor_open_when_an_option_is_refused) {
+  sim::world world(1);
+  sim::host& host = world.add_host("host", "10.0.0.1");
+  const auto refused = world.inject(sim::failure("set_option", ENOPROTOOPT).on(host));
+  std::string said;
+  world.run(host.run([&]() -> task<> {
+    const std::size_t before = host.descriptor_count();
+    try {
+      udp_socket::open(address_family::ipv6);
+    } catch (const io_error& failure) {
+      said = failure.what();
+    }
+    EXPECT_EQ(host.descriptor_count(), before);
+    co_return;
+  }));
+  EXPECT_EQ(said, "IPV6_V6ONLY descriptor 4: Protocol not available");
+}
+
 TEST(udp, names_the_address_that_is_taken) {
   run_loop([]() -> task<> {
     udp_socket first = udp_socket::bind(any_port);
@@ -484,6 +503,8 @@ TEST(unix_stream, connects_by_path_and_knows_who_is_there) {
       unix_stream client = co_await unix_stream::connect(at);
       unix_stream server = co_await listener.accept();
       EXPECT_EQ(server.peer_credentials().process, ::getpid());
+      EXPECT_EQ(client.peer(), at);
+      EXPECT_EQ(server.peer().unix_name(), "");  // a client has no name
       co_await client.write_all("over unix");
       std::string text(9, '\0');
       EXPECT_TRUE(co_await server.read_exactly(text));

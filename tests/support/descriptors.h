@@ -66,5 +66,7 @@ class few_descriptors {
 
  private:
   rlimit before_{};
+  std::vector<int> fill_;
+};
 
 }  // namespace rill::test
