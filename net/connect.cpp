@@ -20,8 +20,19 @@ constexpr std::size_t listed_count_max = 8;
 class failed_attempt {
  public:
   failed_attempt(const endpoint& where, std::error_code why) : to(where), code(why) {}
+  failed_attempt(const endpoint& where, const io_error& why) : to(where), code(why.code()) {
+    if (why.operation() == "connect") return;
+    step = why.operation();
+    if (why.subject() != where.to_string()) step += ' ' + why.subject();
+  }
+  /// "127.0.0.1:80", or "127.0.0.1:80: bind 10.0.0.1:0" if it was not the connecting that failed.
+  std::string subject() const {
+    return step.empty() ? to.to_string() : to.to_string() + ": " + step;
+  }
+
   endpoint to;
   std::error_code code;
+  std::string step;
 };
 
 /// False for failures that only say that there is no way to the address, mostly known to this
@@ -132,7 +143,7 @@ task<void> race::attempt(endpoint to) {
       if (!winner_) winner_.emplace(std::move(stream));
     }
   } catch (const io_error& failure) {
-    failed_.emplace_back(to, failure.code());
+    failed_.emplace_back(to, failure);
     last_failed_ = true;
   }
   lookup_.changed.set();
@@ -194,10 +205,10 @@ void race::fail(bool timed_out) {
         ordered.size() - std::min(ordered.size(), listed_count_max - 1);
     if (omitted_count != 0) subject += std::to_string(omitted_count) + " others; ";
     for (std::size_t i = omitted_count; i != ordered.size(); ++i) {
-      subject += ordered[i].to.to_string() + ": " + ordered[i].code.message() + "; ";
+      subject += ordered[i].subject() + ": " + ordered[i].code.message() + "; ";
     }
   }
-  subject += last.to.to_string();
+  subject += last.subject();
   if (timed_out) throw timeout_error("connect", subject);
   throw io_error(last.code, "connect", subject);
 }

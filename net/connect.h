@@ -42,11 +42,12 @@ static_assert(std::is_trivially_destructible_v<connect_options>);
 ///
 /// Completes when one attempt has succeeded; the others have been cancelled by then, and the kernel
 ///   has been asked to close their sockets.
-/// Errors: with one address as tcp_stream::connect, "connect 127.0.0.1:1: Connection refused". With
-///   several: "connect localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: Connection refused";
-///   the code is that of the last one named, which is one that a peer caused, if any was. A name
-///   that does not resolve: as resolver::resolve. timeout_error after options.timeout, with what
-///   had been tried until then.
+/// Errors: with one address as tcp_stream::connect, "connect 127.0.0.1:1: Connection refused", or
+///   "connect 127.0.0.1:1: bind 192.0.2.7:0: ..." when another step failed. With several: "connect
+///   localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: Connection refused"; the code is that
+///   of the last one named, which is one that a peer caused, if any was. A name that does not
+///   resolve: as resolver::resolve. timeout_error after options.timeout, with what had been tried
+///   until then.
 /// Cancellation: at any time; nothing is left behind.
 /// Cost: that of the look-up, and a socket and two tasks for each attempt.
 /// Example: examples/echo_client.cpp.

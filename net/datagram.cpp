@@ -267,8 +267,9 @@ socket_state& make_datagram_state(loop& on, int descriptor, bool is_unix) {
 
 socket_handle adopt_datagram_socket(int descriptor, bool is_unix) {
   loop& on = loop::current();
+  check_or_close(on, descriptor, adopted_kind::datagrams, !is_unix);
   socket_handle taken(make_datagram_state(on, descriptor, is_unix));
-  make_blocking(on, descriptor);
+  on.kernel().adopt(descriptor);
   return taken;
 }
 
@@ -318,14 +319,15 @@ rill::result<datagram_info> receive_into_awaiter::take_result() {
     if (!arrived) return tl::unexpected(arrived.error());
     const std::size_t size = std::min(into_.size(), arrived->size());
     if (size != 0) std::memcpy(into_.data(), arrived->bytes().data(), size);
-    return datagram_info(arrived->peer(), arrived->local(), size, arrived->original_size());
+    return datagram_info(arrived->peer(), arrived->local(), size, arrived->original_size(),
+                         arrived->segment_size());
   }
   const rill::result<std::size_t> received = socket_->read.take_result();
   if (!received) return tl::unexpected(received.error());
   datagram_storage::side& side = socket_->datagrams->read;
-  return datagram_info(name_of(side.name, side.header.msg_namelen),
-                       control_messages(side.header).local, std::min(*received, into_.size()),
-                       *received);
+  const control_messages told(side.header);
+  return datagram_info(name_of(side.name, side.header.msg_namelen), told.local,
+                       std::min(*received, into_.size()), *received, told.segment_size);
 }
 
 void receive_datagram_awaiter::suspend(promise_base& frame) noexcept {

@@ -22,8 +22,12 @@ namespace rill {
 class datagram_info {
  public:
   datagram_info(const endpoint& sender, const address& local, std::size_t size,
-                std::size_t original_size) noexcept
-      : peer_(sender), local_(local), size_(size), original_size_(original_size) {}
+                std::size_t original_size, std::size_t segment_size) noexcept
+      : peer_(sender),
+        local_(local),
+        size_(size),
+        original_size_(original_size),
+        segment_size_(segment_size) {}
 
   /// Who sent it; unnamed for a Unix socket without a name.
   const endpoint& peer() const noexcept { return peer_; }
@@ -34,12 +38,16 @@ class datagram_info {
   /// Bytes that were sent. More than size() if the buffer was too small: the rest is lost.
   std::size_t original_size() const noexcept { return original_size_; }
   bool is_truncated() const noexcept { return original_size_ > size_; }
+  /// With generic receive offload: the bytes are several datagrams of one peer, each of this size
+  /// but the last. 0: one datagram.
+  std::size_t segment_size() const noexcept { return segment_size_; }
 
  private:
   endpoint peer_;
   address local_;
   std::size_t size_;
   std::size_t original_size_;
+  std::size_t segment_size_;
 };
 
 /// A datagram lent by the loop's buffers. See lease for the rules of lending.
@@ -196,8 +204,10 @@ class datagram_socket : public socket_base {
   [[nodiscard]] auto recvfrom(mutable_buffer into) noexcept { return recv_from(into); }
   [[nodiscard]] auto recv(mutable_buffer into) noexcept { return recv_from(into); }
 
-  /// Receives one datagram of any size into a buffer of the loop, without a copy. For servers: the
-  /// kernel goes on receiving while tasks work. Multishot IORING_OP_RECVMSG, Linux 6.0.
+  /// Receives one datagram into a buffer of the loop, without a copy: of any size over UDP, of
+  /// up to 65,536 bytes through a Unix socket, where a longer one is cut (is_truncated()) and needs
+  /// recv_from(), which takes what its buffer holds. For servers: the kernel goes on receiving
+  /// while tasks work. Multishot IORING_OP_RECVMSG, Linux 6.0.
   [[nodiscard]] auto receive() noexcept { return detail::receive_datagram_awaiter(*socket_); }
 
   /// Fixes the peer: send() goes there, only its datagrams are received, and its refusals are told.

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <ostream>
 
+#include <rill/net/text.h>
+
 namespace rill {
 namespace {
 
@@ -59,21 +61,13 @@ std::optional<std::string> unescape(std::string_view text) {
   return plain;
 }
 
-void append_escaped(std::string& text, char byte) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  const auto value = static_cast<unsigned char>(byte);
-  text += "\\x";
-  text += digits[value >> 4];
-  text += digits[value & 0xfU];
-}
-
 void append_printable(std::string& text, std::string_view name) {
   for (const char byte : name) {
     const bool printable = byte >= ' ' && byte <= '~' && byte != '\\';
     if (printable) {
       text += byte;
     } else {
-      append_escaped(text, byte);
+      detail::append_escaped(text, byte);
     }
   }
 }
@@ -256,7 +250,7 @@ std::string endpoint::to_string() const {
   if (kind_ == endpoint_kind::unix_abstract) {
     text += '@';
   } else if (name.starts_with('@')) {
-    append_escaped(text, '@');  // a file of that name, not an abstract one
+    detail::append_escaped(text, '@');  // a file of that name, not an abstract one
     name.remove_prefix(1);
   }
   append_printable(text, name);

@@ -63,6 +63,8 @@ class datagram_storage {
   };
   side read;
   side write;
+  /// As much as a large buffer of the pool holds.
+  static constexpr std::size_t private_size_max = 65536;
   /// A datagram that came while the pool was empty.
   std::vector<std::byte> private_bytes;
   std::size_t private_size = 0;

@@ -8,6 +8,7 @@
 
 #include <rill/net/dns_message.h>
 #include <rill/net/tcp.h>
+#include <rill/net/text.h>
 #include <rill/net/udp.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/loop.h>
@@ -30,19 +31,16 @@ bool wants(family_preference families, const address& ip) {
 
 /// The lines of /etc/services: "http 80/tcp www". Where protocols differ, TCP's number counts.
 std::unordered_map<std::string, std::uint16_t> parse_services(std::string_view text) {
-  constexpr std::string_view blanks = " \t\r\v\f";
   std::unordered_map<std::string, std::uint16_t> tcp;
   std::unordered_map<std::string, std::uint16_t> others;
   while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    std::string_view line = detail::take_line(text);
     line = line.substr(0, line.find('#'));
     std::vector<std::string_view> words;
     while (true) {
-      line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
-      if (line.empty()) break;
-      words.push_back(line.substr(0, line.find_first_of(blanks)));
-      line.remove_prefix(words.back().size());
+      const std::string_view word = detail::take_word(line);
+      if (word.empty()) break;
+      words.push_back(word);
     }
     if (words.size() < 2) continue;
     std::uint16_t port = 0;
@@ -114,6 +112,10 @@ task<dns::reply> ask_over_udp(loop& on, ip_endpoint server, std::string name, dn
     if (came.peer() != peer) continue;
     dns::reply answer = dns::parse_reply(std::span(buffer).first(came.size()), asked);
     if (is_ours(answer)) co_return answer;
+    // What was cut off here is cut off all the same; TCP has room for it.
+    if (answer.kind() == dns::reply_kind::malformed && came.is_truncated()) {
+      co_return dns::reply(dns::reply_kind::truncated);
+    }
   }
 }
 
@@ -259,16 +261,12 @@ std::vector<address> order_addresses(std::span<const address> addresses,
 }
 
 std::string printable_name(std::string_view name) {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string text;
   for (const char c : name.substr(0, printed_size_max)) {
-    const auto value = static_cast<unsigned char>(c);
-    if (value > ' ' && value < 0x7f && c != '\\') {
+    if (c > ' ' && c <= '~' && c != '\\') {
       text += c;
     } else {
-      text += "\\x";
-      text += digits[value >> 4];
-      text += digits[value & 15U];
+      append_escaped(text, c);
     }
   }
   if (name.size() > printed_size_max) text += "...";

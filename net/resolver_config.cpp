@@ -8,27 +8,13 @@
 
 #include <rill/net/dns_message.h>
 #include <rill/net/resolve_error.h>
+#include <rill/net/text.h>
 
 namespace rill {
 namespace {
 
-constexpr std::string_view blanks = " \t\r\v\f";
-
-/// Cuts the first line off `text`.
-std::string_view take_line(std::string_view& text) {
-  const std::size_t end = text.find('\n');
-  const std::string_view line = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return line;
-}
-
-/// Cuts the first word off `text`; empty when there is none left.
-std::string_view take_word(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
-  const std::string_view word = text.substr(0, text.find_first_of(blanks));
-  text.remove_prefix(word.size());
-  return word;
-}
+using detail::take_line;
+using detail::take_word;
 
 /// A host name without the dot at its end.
 std::string_view without_final_dot(std::string_view name) {

@@ -13,6 +13,7 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -55,7 +56,7 @@ struct serve_limits {
   /// Where to count; must outlive the call. nullptr: nowhere.
   serve_statistics* statistics = nullptr;
   /// Told of an exception that left a handler. nullptr: what is not an io_error goes to stderr as
-  /// one line; a lost peer is no news.
+  /// one line; a lost peer is no news. Must not throw: that ends the program.
   void (*on_error)(const endpoint& peer, std::exception_ptr error) = nullptr;
 };
 static_assert(std::is_trivially_destructible_v<serve_limits>);
@@ -233,7 +234,9 @@ class serve_awaiter final : public server_base {
       co_await wait_for_change(limits_.short_pause);
       co_return true;
     }
-    throw_error(cause, listener_->local().to_string());
+    const std::string subject = listener_->local().to_string();
+    listener_->close();
+    throw_error(cause, subject);
   }
 
   /// False: there was no memory for it, and the connection is closed.

@@ -1,6 +1,6 @@
 // The operations on sockets: for each its opcode, flags, first kernel and what becomes of errors.
 // The echo path runs through lease_awaiter::suspend, receive_completed, write_awaiter::suspend and
-// send_completed. See socket.h for the block they work on.
+// complete_send. See socket.h for the block they work on.
 #include <rill/net/socket.h>
 
 #include <netinet/in.h>
@@ -23,8 +23,6 @@ namespace {
 
 // One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
 constexpr std::size_t transfer_max = std::size_t{1} << 30;
-// The kernel's limit of pieces in one call (UIO_MAXIOV).
-constexpr std::size_t piece_max = 1024;
 // Full small buffers in a row after which a stream is served with large ones, and small receives
 // in a row after which it goes back.
 constexpr std::uint8_t full_before_large = 2;
@@ -166,25 +164,12 @@ void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
   ::io_uring_prep_poll_add(&sqe, slot.descriptor, slot.argument);
 }
 
-// --- close: IORING_OP_CLOSE; Linux 5.6. The descriptor is gone whatever it says ---
-// IOSQE_ASYNC where close(2) waits for the peer: then a worker thread does, and not the loop.
-void prepare_close(operation& slot, io_uring_sqe& sqe) noexcept {
-  if (slot.descriptor < 0) {  // released
-    ::io_uring_prep_nop(&sqe);
-  } else {
-    ::io_uring_prep_close(&sqe, slot.descriptor);
-    if (socket_of(slot).lingers) sqe.flags |= IOSQE_ASYNC;
-  }
-}
-
-void complete_close(operation& slot, int, unsigned) noexcept { slot.owner_loop().retire(slot); }
-
 }  // namespace
 
 void socket_settled(operation& slot) noexcept { socket_of(slot).settled(); }
 
 void completed_once(operation& slot, int result, unsigned) noexcept {
-  slot.wake(slot.unless_interrupted(result));
+  slot.wake(result < 0 ? slot.unless_interrupted(result) : result);
   if (socket_of(slot).abandoned) socket_of(slot).settled();
 }
 
@@ -232,9 +217,6 @@ const operation_type socket_state::shutdown_type{
     "shutdown", prepare_shutdown, completed_once, describe_socket, false, socket_settled};
 const operation_type socket_state::poll_type{"poll",          prepare_poll, completed_once,
                                              describe_socket, false,        socket_settled};
-const operation_type socket_state::close_type{
-    "close",         prepare_close, complete_close,
-    describe_socket, true,          [](operation& slot) noexcept { socket_of(slot).settled(); }};
 
 socket_state::socket_state(loop& on, int descriptor) noexcept : read(on, this), write(on, this) {
   read.descriptor = descriptor;
@@ -376,8 +358,8 @@ void socket_state::append(unsigned group, std::uint16_t id, std::size_t size) no
   if (arrived_first == none) {
     arrived_first = tag;
   } else {
-    const unsigned last_group = (arrived_last & large_bit) != 0 ? 1 : 0;
-    pool.waiting(last_group, arrived_last & ~large_bit).next = tag;
+    const auto [last_group, last_id] = untag(arrived_last);
+    pool.waiting(last_group, last_id).next = tag;
   }
   arrived_last = tag;
   ++arrived_count;
@@ -404,7 +386,7 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 void socket_state::start_private() noexcept {
   buffer_pool& pool = owner_loop().buffers();
   try {
-    if (datagrams) datagrams->private_bytes.resize(65536);  // one of any size
+    if (datagrams) datagrams->private_bytes.resize(datagram_storage::private_size_max);
     if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
@@ -432,8 +414,7 @@ void socket_state::private_completed(int result) noexcept {
 }
 
 void socket_state::pop_arrived() noexcept {
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   arrived_first = owner_loop().buffers().waiting(group, id).next;
   arrived_offset = 0;
   --arrived_count;
@@ -441,8 +422,7 @@ void socket_state::pop_arrived() noexcept {
 
 lease socket_state::pop_lease() noexcept {
   buffer_pool& pool = owner_loop().buffers();
-  const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-  const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
+  const auto [group, id] = untag(arrived_first);
   const std::size_t offset = arrived_offset;
   const std::size_t size = pool.waiting(group, id).size - offset;
   pop_arrived();
@@ -462,128 +442,6 @@ rill::result<lease> socket_state::take_lease() {
   if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
   if (ended) return lease();
   return tl::unexpected(read.take_result().error());
-}
-
-rill::result<std::size_t> socket_state::take_bytes(std::span<std::byte> into) {
-  buffer_pool& pool = owner_loop().buffers();
-  std::size_t taken = 0;
-  if (unread != nullptr) {
-    taken = std::min(into.size(), unread->size());
-    std::memcpy(into.data(), unread->data(), taken);
-    unread->begin += taken;
-    if (unread->size() == 0) unread.reset();
-  }
-  while (taken < into.size() && arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    const std::size_t left = pool.waiting(group, id).size - arrived_offset;
-    const std::size_t part = std::min(left, into.size() - taken);
-    std::memcpy(into.data() + taken, pool.address(group, id) + arrived_offset, part);
-    taken += part;
-    arrived_offset += static_cast<std::uint32_t>(part);
-    if (part == left) {
-      pop_arrived();
-      pool.give_back(group, id);
-    }
-  }
-  if (taken != 0 || into.empty()) return taken;
-  if (failure != 0) return tl::unexpected(error::from_errno(failure, "read"));
-  if (ended) return 0;
-  return read.take_result();
-}
-
-std::size_t socket_state::unread_size() const noexcept {
-  return unread == nullptr ? 0 : unread->size();
-}
-
-void socket_state::keep_unread(std::span<const std::byte> bytes) {
-  if (unread == nullptr) {  // with its bytes or not at all: an empty one reads as the stream's end
-    unread = std::make_unique<unread_bytes>(std::vector(bytes.begin(), bytes.end()));
-    return;
-  }
-  std::vector<std::byte>& all = unread->all;
-  // What was read is dropped when it is the larger part, so that each byte is moved once or twice.
-  if (unread->begin > unread->size()) {
-    all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(unread->begin));
-    unread->begin = 0;
-  }
-  all.insert(all.end(), bytes.begin(), bytes.end());
-}
-
-bool socket_state::gather(std::size_t size) {
-  buffer_pool& pool = owner_loop().buffers();
-  while (arrived_first != none && unread_size() < size) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    const std::byte* const bytes = pool.address(group, id);
-    keep_unread({bytes + arrived_offset, pool.waiting(group, id).size - arrived_offset});
-    pop_arrived();
-    pool.give_back(group, id);
-  }
-  return unread_size() >= size;
-}
-
-void gather_awaiter::suspend(promise_base& frame) noexcept {
-  if (socket_->arrived_first != socket_state::none || socket_->ended || socket_->failure != 0) {
-    frame.owner_chain->yield(frame);
-    return;
-  }
-  socket_->wait_for_stream(frame);
-}
-
-void read_awaiter::suspend(promise_base& frame) noexcept {
-  operation& slot = socket_->read;
-  if (socket_->has_arrived() || into_.empty()) {
-    slot.set_deadline(timer_node::never);
-    frame.owner_chain->yield(frame);
-  } else if (slot.in_flight() || socket_->lined_up) {  // a stream: copy from what it brings
-    slot.wait(frame, *slot.type());
-  } else {
-    slot.buffer = into_.data();
-    slot.size = into_.size();
-    slot.start(frame, socket_state::receive_type);
-  }
-}
-
-rill::result<std::size_t> read_awaiter::take_result() {
-  if (into_.empty()) return 0;
-  if (socket_->has_arrived()) return socket_->take_bytes(into_);
-  return socket_->read.take_result();
-}
-
-void read_vector_awaiter::suspend(promise_base& frame) {
-  operation& slot = socket_->read;
-  if (socket_->has_arrived()) {
-    slot.set_deadline(timer_node::never);
-    frame.owner_chain->yield(frame);
-  } else if (slot.in_flight() || socket_->lined_up) {
-    slot.wait(frame, *slot.type());
-  } else {
-    if (socket_->vectors == nullptr) socket_->vectors = std::make_unique<vector_storage>();
-    vector_storage::side& side = socket_->vectors->read;
-    side.pieces.clear();
-    for (const mutable_buffer& piece : into_.first(std::min(into_.size(), piece_max))) {
-      side.pieces.push_back({piece.data(), piece.size()});
-    }
-    side.header = {};
-    side.header.msg_iov = side.pieces.data();
-    side.header.msg_iovlen = side.pieces.size();
-    slot.start(frame, socket_state::receive_vector_type);
-  }
-}
-
-rill::result<std::size_t> read_vector_awaiter::take_result() {
-  if (!socket_->has_arrived()) return socket_->read.take_result();
-  std::size_t taken = 0;
-  for (const mutable_buffer& piece : into_) {
-    if (piece.empty()) continue;
-    if (taken != 0 && socket_->arrived_first == socket_state::none && !socket_->unread) break;
-    const rill::result<std::size_t> part = socket_->take_bytes(piece);
-    if (!part) return part;
-    taken += *part;
-    if (*part < piece.size()) break;
-  }
-  return taken;
 }
 
 // ---------------------------------------------------------------- sending and connecting
@@ -607,98 +465,14 @@ void write_vector_awaiter::suspend(promise_base& frame) {
     side.pieces.push_back({const_cast<std::byte*>(piece.data()), piece.size()});
     total += piece.size();
   }
-  RILL_ASSERT(side.pieces.size() <= piece_max, "write_all takes at most 1,024 pieces at once");
+  RILL_ASSERT(side.pieces.size() <= socket_state::piece_max,
+              "write_all takes at most 1,024 pieces at once");
   side.header = {};
   side.header.msg_iov = side.pieces.data();
   side.header.msg_iovlen = side.pieces.size();
   slot.size = total;
   slot.offset = 0;
   slot.start(frame, socket_state::send_vector_type);
-}
-
-// ---------------------------------------------------------------- the end
-
-void socket_state::abandon() noexcept {
-  if (observer != nullptr) *observer = nullptr;
-  abandoned = true;
-  // A reader that was woken for what is dropped here, and has not run yet, finds this in its place.
-  if (has_arrived() && failure == 0) failure = ECANCELED;
-  drop_arrived();
-  if (std::exchange(lined_up, false)) owner_loop().buffers().leave_line(read);
-  // Whoever waits for a stream's bytes leaves at once; whoever lent memory to the kernel stays
-  // until the kernel has answered.
-  if (read.has_waiter() && (!read.in_flight() || read.type()->outlives_waiter)) {
-    read.wake(-ECANCELED);
-  }
-  // A datagram that is to be sent again is not in the kernel either.
-  if (write.has_waiter() && !write.in_flight()) write.wake(-ECANCELED);
-  read.request_cancel();
-  write.request_cancel();
-  close_if_settled();
-}
-
-int socket_state::try_release() noexcept {
-  const bool is_unread = arrived_first != none || unread != nullptr || private_arrived;
-  if (!read.is_settled() || !write.is_settled() || lined_up || is_unread) return -1;
-  const int descriptor = std::exchange(read.descriptor, -1);
-  write.descriptor = -1;
-  finish_before_close = false;
-  abandon();  // a reader that was woken and has not run yet may still look here
-  return descriptor;
-}
-
-void socket_state::drop_arrived() noexcept {
-  while (arrived_first != none) {
-    const unsigned group = (arrived_first & large_bit) != 0 ? 1 : 0;
-    const std::uint16_t id = arrived_first & static_cast<std::uint16_t>(~large_bit);
-    pop_arrived();
-    owner_loop().buffers().give_back(group, id);
-  }
-  unread.reset();
-  private_arrived = false;
-}
-
-void socket_state::settled() noexcept {
-  if (closing) {
-    closed();
-  } else if (abandoned) {
-    close_if_settled();
-  }
-}
-
-void socket_state::close_if_settled() noexcept {
-  if (closing || !read.is_settled() || !write.is_settled()) return;
-  if (finish_before_close) {
-    finish_before_close = false;
-    write.argument = SHUT_WR;
-    write.submit(shutdown_type);
-    return;
-  }
-  closing = true;
-  write.submit(close_type);
-}
-
-void socket_state::closed() noexcept {
-  if (closer != nullptr) closer->wake(0);
-  this->~socket_state();
-  free_frame(this, sizeof(socket_state));
-}
-
-socket_close_awaiter::~socket_close_awaiter() {
-  if (state_ != nullptr) state_->closer = nullptr;
-}
-
-void socket_close_awaiter::suspend(promise_base& frame) noexcept {
-  if (!socket_) {
-    frame.owner_chain->yield(frame);
-    return;
-  }
-  static constexpr operation_type type{"close", nullptr, nullptr, nullptr};
-  operation& slot = slot_.acquire(socket_->owner_loop());
-  if (!slot.wait(frame, type)) return;
-  state_ = &*socket_;
-  state_->closer = &slot;
-  socket_.reset();
 }
 
 }  // namespace rill::detail

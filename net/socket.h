@@ -107,6 +107,18 @@ class socket_state {
 
   static constexpr std::uint16_t none = UINT16_MAX;
   static constexpr std::uint16_t large_bit = 0x8000;
+  /// A buffer of the pool, by its tag in the list of those that wait.
+  struct tagged_buffer {
+    unsigned group;
+    std::uint16_t id;
+  };
+  static tagged_buffer untag(std::uint16_t tag) noexcept {
+    const bool is_large = (tag & large_bit) != 0;
+    return {is_large ? buffer_pool::large_group : buffer_pool::small_group,
+            static_cast<std::uint16_t>(tag & ~large_bit)};
+  }
+  /// The kernel's limit of pieces in one call (UIO_MAXIOV).
+  static constexpr std::size_t piece_max = 1024;
   /// A peer that sends faster than its task reads: beyond this many buffers waiting, receiving
   /// pauses until the task has caught up, so that one peer cannot drain the loop's buffers.
   static constexpr unsigned arrived_max = 4;
@@ -122,13 +134,14 @@ class socket_state {
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
   bool finish_before_close : 1 = false;
-  bool lingers : 1 = false;      ///< SO_LINGER with a time: the close may take as long
-  bool ended = false;            ///< the peer has finished sending
-  bool large_messages = false;   ///< which group of buffers to receive into
-  bool measured = false;         ///< the first receive has shown which
-  bool lined_up = false;         ///< for a large receive: neither armed nor idle
-  bool private_arrived = false;  ///< a datagram came while the pool was empty
-  std::uint8_t full_count = 0;   ///< full, or small, receives in a row
+  bool lingers : 1 = false;          ///< SO_LINGER with a time: the close may take as long
+  bool was_nonblocking : 1 = false;  ///< adopted so, and released so
+  bool ended = false;                ///< the peer has finished sending
+  bool large_messages = false;       ///< which group of buffers to receive into
+  bool measured = false;             ///< the first receive has shown which
+  bool lined_up = false;             ///< for a large receive: neither armed nor idle
+  bool private_arrived = false;      ///< a datagram came while the pool was empty
+  std::uint8_t full_count = 0;       ///< full, or small, receives in a row
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
   std::uint16_t arrived_first = none;
   std::uint16_t arrived_last = none;
@@ -297,6 +310,7 @@ class read_vector_awaiter : public socket_awaiter {
 
  private:
   void suspend(promise_base& frame);
+  bool has_room() const noexcept;
   std::span<const mutable_buffer> into_;
 };
 
@@ -368,7 +382,8 @@ class write_all_awaiter : public write_awaiter {
   }
 };
 
-/// close(): withdraws, waits until the kernel has let go, closes, reports what close(2) said.
+/// close(): withdraws, waits until the kernel has let go, and closes. What close(2) says is not
+/// told.
 class socket_close_awaiter {
  public:
   using rill_awaiter = void;
@@ -402,8 +417,16 @@ inline int checked(int status, const char* operation, const std::string& subject
 
 /// A new socket for the family of `of`; SOCK_STREAM and the like in `type`.
 int open_socket(loop& on, const endpoint& of, int type);
-/// Lets a socket from outside wait in the ring: with O_NONBLOCK it would fail with EAGAIN instead.
-void make_blocking(loop& on, int descriptor) noexcept;
+/// Throws EAFNOSUPPORT unless `to` is an IP address, or the name of a Unix socket or none.
+void check_family(const endpoint& to, bool is_ip, const char* operation);
+/// What is taken over from outside must be.
+enum class adopted_kind { listener, connection, datagrams };
+/// Throws "adopt descriptor 7: ..." otherwise: EBADF, ENOTSOCK, EPROTOTYPE (of another type),
+/// EAFNOSUPPORT (of another family: `is_ip` means IPv4 and IPv6, else Unix), EINVAL (a connection
+/// that listens, a listener that does not).
+void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip);
+/// The same, and closes it before that. For what is taken over alone.
+void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip);
 /// True if closing waits for the peer: SO_LINGER with a time.
 bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".

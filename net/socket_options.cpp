@@ -2,10 +2,10 @@
 // See socket_options.h and the end of socket.h.
 #include <rill/net/socket_options.h>
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <string>
 
 namespace rill::detail {
@@ -27,10 +27,36 @@ int open_socket(loop& on, const endpoint& of, int type) {
   return checked(on.kernel().socket(family, type, 0), "socket", of.to_string());
 }
 
-void make_blocking(loop& on, int descriptor) noexcept {
-  if (on.kernel().name() == "sim") return;  // its descriptors are no files of this process
-  const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+void check_family(const endpoint& to, bool is_ip, const char* operation) {
+  if (to.is_ip() != is_ip) throw_call_error(-EAFNOSUPPORT, operation, to.to_string());
+}
+
+void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
+  const auto refuse = [&](int number) {
+    throw_call_error(-number, "adopt", "descriptor " + std::to_string(descriptor));
+  };
+  const auto get = [&](int option) {
+    int value = 0;
+    unsigned size = sizeof(value);
+    const int status = on.kernel().get_option(descriptor, SOL_SOCKET, option, &value, size);
+    if (status < 0) refuse(-status);
+    return value;
+  };
+  if (get(SO_TYPE) != (kind == adopted_kind::datagrams ? SOCK_DGRAM : SOCK_STREAM)) {
+    refuse(EPROTOTYPE);
+  }
+  const int family = get(SO_DOMAIN);
+  if (is_ip ? family != AF_INET && family != AF_INET6 : family != AF_UNIX) refuse(EAFNOSUPPORT);
+  if ((get(SO_ACCEPTCONN) != 0) != (kind == adopted_kind::listener)) refuse(EINVAL);
+}
+
+void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
+  try {
+    check_adopted(on, descriptor, kind, is_ip);
+  } catch (...) {
+    on.kernel().close(descriptor);
+    throw;
+  }
 }
 
 bool has_linger(loop& on, int descriptor) noexcept {

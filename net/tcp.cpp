@@ -76,6 +76,7 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
 // ---------------------------------------------------------------- tcp_stream
 
 tcp_stream tcp_stream::open(const endpoint& peer) {
+  detail::check_family(peer, true, "connect");
   loop& on = loop::current();
   const int descriptor = detail::open_socket(on, peer, SOCK_STREAM);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
@@ -94,6 +95,7 @@ task<tcp_stream> tcp_stream::connect(endpoint to) {
 }
 
 task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
+  detail::check_family(from, true, "bind");
   tcp_stream stream = open(to);
   kernel& calls = stream.owner_loop().kernel();
   if (from.port() == 0) {
@@ -115,8 +117,9 @@ task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
 
 tcp_stream tcp_stream::adopt(int descriptor) {
   loop& on = loop::current();
+  detail::check_or_close(on, descriptor, detail::adopted_kind::connection, true);
   tcp_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::make_blocking(on, descriptor);
+  stream.socket_->was_nonblocking = on.kernel().adopt(descriptor);
   stream.set_no_delay(true);
   stream.socket_->lingers = detail::has_linger(on, descriptor);
   if (const auto ip = detail::peer_endpoint(on, descriptor).ip()) {
@@ -224,7 +227,12 @@ bool is_passing_accept(int number) noexcept {
 }
 
 void describe_queue(const operation& slot, std::string& text) {
-  text += ' ' + queue_of(slot).subject();
+  const accept_queue& queue = queue_of(slot);
+  const char* before = " ";
+  for (const listening& each : queue.sockets) {
+    text += before + local_endpoint(queue.owner_loop(), each.accept.descriptor).to_string();
+    before = ", ";
+  }
 }
 
 void prepare_close_listening(operation& slot, io_uring_sqe& sqe) noexcept {
@@ -420,8 +428,10 @@ int listen_on(loop& on, const endpoint& to, const listen_options& options) {
 
 }  // namespace
 
-stream_listener::stream_listener(std::span<const endpoint> to, const listen_options& options) {
+stream_listener::stream_listener(std::span<const endpoint> to, const listen_options& options,
+                                 bool is_ip) {
   loop& on = loop::current();
+  for (const endpoint& each : to) detail::check_family(each, is_ip, "bind");
   queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
   std::uint16_t port = 0;
   for (const endpoint& each : to) {
@@ -434,16 +444,24 @@ stream_listener::stream_listener(std::span<const endpoint> to, const listen_opti
   }
 }
 
-stream_listener::stream_listener(std::span<const int> descriptors) {
+stream_listener::stream_listener(std::span<const int> descriptors, bool is_ip) {
   loop& on = loop::current();
-  queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
-  for (const int each : descriptors) {
-    detail::make_blocking(on, each);
-    queue_->add(each);
-    if (detail::has_linger(on, each)) queue_->lingers = true;
-    if (detail::local_endpoint(on, each).is_ip()) {  // as listen_on() does
-      detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+  std::size_t taken_count = 0;  // those that the queue closes
+  try {
+    for (const int each : descriptors) {
+      detail::check_adopted(on, each, detail::adopted_kind::listener, is_ip);
     }
+    queue_ = detail::accept_queue_handle(*new detail::accept_queue(on));
+    for (const int each : descriptors) {
+      ++taken_count;
+      queue_->add(each);
+      on.kernel().adopt(each);
+      if (detail::has_linger(on, each)) queue_->lingers = true;
+      if (is_ip) detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+    }
+  } catch (...) {
+    for (const int each : descriptors.subspan(taken_count)) on.kernel().close(each);
+    throw;
   }
 }
 

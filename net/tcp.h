@@ -49,14 +49,15 @@ class stream_socket : public socket_base {
   /// receive). No allocation. Example: examples/echo_server.cpp.
   [[nodiscard]] auto read_lease() noexcept { return detail::lease_awaiter(*socket_); }
 
-  /// The next bytes, at most buffer.size() of them; 0: the peer has finished sending, or the
-  /// buffer has no room. After read_lease() has been used they are copied out of the loop's
-  /// buffers, otherwise the kernel writes into `into` directly.
+  /// The next bytes, at most buffer.size() of them; 0: the peer has finished sending, or, at
+  /// once, the buffer has no room. After read_lease() has been used they are copied out of the
+  /// loop's buffers, otherwise the kernel writes into `into` directly.
   [[nodiscard]] auto read(mutable_buffer into) noexcept {
     return detail::read_awaiter(*socket_, into);
   }
   [[nodiscard]] auto recv(mutable_buffer into) noexcept { return read(into); }
-  /// Scattered over up to 1,024 pieces, filled in order. The span must live as long as the bytes.
+  /// Scattered over up to 1,024 pieces, filled in order; 0 at once if they have no room together.
+  /// The span must live as long as the bytes.
   [[nodiscard]] auto read(std::span<const mutable_buffer> into) noexcept {
     return detail::read_vector_awaiter(*socket_, into);
   }
@@ -166,9 +167,12 @@ class tcp_stream : public stream_socket {
 
   /// Takes over a connected TCP socket (of a parent process, of another library), sets TCP_NODELAY
   /// and asks for its peer. It is closed when this throws. REQUIRES: called by a task. Errors:
-  /// EBADF, ENOTSOCK, EOPNOTSUPP for what is no TCP socket.
+  /// "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE and EAFNOSUPPORT for what is no TCP
+  /// socket, EINVAL for one that listens.
+  /// O_NONBLOCK is switched off, also for others who share the socket by dup(2) or fork(2).
   static tcp_stream adopt(int descriptor);
-  /// Gives the connection away, open, with its options; this stream is closed then. Only when
+  /// Gives the connection away, open, with its options, and with O_NONBLOCK if it was adopted with
+  /// it; this stream is closed then. Only when
   /// nothing is in flight: not after read_lease() has been used, nor with unread_size() bytes left.
   /// Errors: EBUSY otherwise, and the stream stays as it was.
   int release();
@@ -220,7 +224,8 @@ class tcp_stream : public stream_socket {
 
 static_assert(byte_stream<tcp_stream>);
 
-/// What must be set before a socket listens. Unix listeners look at `backlog` only.
+/// What must be set before a socket listens. Unix listeners look at `backlog` and `join` only, and
+/// the kernel refuses the latter: EOPNOTSUPP.
 struct listen_options {
   /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.
   int backlog = 4096;
@@ -355,10 +360,9 @@ class stream_listener {
 
  protected:
   stream_listener() noexcept {}
-  stream_listener(std::span<const endpoint> to, const listen_options& options);
-  explicit stream_listener(int descriptor)
-      : stream_listener(std::span<const int>(&descriptor, 1)) {}
-  explicit stream_listener(std::span<const int> descriptors);
+  stream_listener(std::span<const endpoint> to, const listen_options& options, bool is_ip);
+  /// Takes the descriptors over: of TCP sockets, or of Unix ones.
+  stream_listener(std::span<const int> descriptors, bool is_ip);
 
   detail::accept_queue_handle queue_;
 };
@@ -374,21 +378,26 @@ class tcp_listener : public stream_listener {
   /// set, so that a restarted server need not wait for old connections. REQUIRES: called by a task.
   /// Errors: EADDRINUSE, EACCES, EADDRNOTAVAIL: "bind 127.0.0.1:80: Permission denied".
   static tcp_listener bind(const endpoint& to, const listen_options& options = listen_options()) {
-    return tcp_listener(std::span<const endpoint>(&to, 1), options);
+    return tcp_listener(std::span<const endpoint>(&to, 1), options, true);
   }
   /// Binds on each of them; if the first has port 0, all get the number it was given.
   static tcp_listener bind(std::span<const endpoint> to,
                            const listen_options& options = listen_options()) {
-    return tcp_listener(to, options);
+    return tcp_listener(to, options, true);
   }
   /// Binds on all addresses of `host`; as listen() in listen.h, which tells more.
   [[nodiscard]] static task<tcp_listener> bind(std::string host, std::uint16_t port,
                                                listen_options options = listen_options());
   /// Takes over a socket that listens already (systemd socket activation, a parent process), and
-  /// closes it when this throws.
-  static tcp_listener adopt(int descriptor) { return tcp_listener(descriptor); }
-  /// The same for several, as one listener.
-  static tcp_listener adopt(std::span<const int> descriptors) { return tcp_listener(descriptors); }
+  /// closes it when this throws. Errors: "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE and
+  /// EAFNOSUPPORT for what is no TCP socket, EINVAL for one that does not listen.
+  static tcp_listener adopt(int descriptor) {
+    return tcp_listener(std::span<const int>(&descriptor, 1), true);
+  }
+  /// The same for several, as one listener; all of them are closed when this throws.
+  static tcp_listener adopt(std::span<const int> descriptors) {
+    return tcp_listener(descriptors, true);
+  }
 
   /// The next connection. Errors: EMFILE, ENFILE, ENOBUFS, ENOMEM when resources are short; the
   /// listener stays usable. What only one connection suffered (ECONNABORTED, EPROTO ...) is

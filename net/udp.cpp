@@ -28,6 +28,7 @@ int new_socket(loop& on, const endpoint& like) {
 
 udp_socket udp_socket::bind(const endpoint& to, const udp_options& options) {
   loop& on = loop::current();
+  detail::check_family(to, true, "bind");
   const int descriptor = new_socket(on, to);
   udp_socket made{detail::socket_handle(detail::make_datagram_state(on, descriptor, false))};
   if (options.join) made.share();

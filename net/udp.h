@@ -34,6 +34,8 @@ class udp_socket : public datagram_socket {
   /// A socket for a client, on any address and port of that family.
   static udp_socket open(address_family family);
   /// Takes over a UDP socket that is bound already (systemd socket activation, a parent process).
+  /// It is closed when this throws. Errors: "adopt descriptor 7: ...", EBADF, ENOTSOCK, EPROTOTYPE
+  /// for a stream, EAFNOSUPPORT for another family.
   static udp_socket adopt(int descriptor);
 
   using datagram_socket::send_to;
@@ -58,7 +60,7 @@ class udp_socket : public datagram_socket {
     return detail::send_datagram_awaiter(*socket_, bytes, &to, segment_size);
   }
   /// Lets the kernel hand over several datagrams of one peer as one: UDP_GRO, Linux 5.0. Then look
-  /// at datagram::segment_size(). False where the kernel has it not.
+  /// at segment_size() of what was received. False where the kernel has it not.
   bool try_set_receive_offload(bool on);
 
   void set_broadcast(bool on);

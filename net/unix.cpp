@@ -28,6 +28,7 @@ auto bind_or_replace(const endpoint& to, Bind bind) {
 
 task<unix_stream> unix_stream::connect(endpoint to) {
   loop& on = loop::current();
+  detail::check_family(to, false, "connect");
   const int descriptor = detail::open_socket(on, to, SOCK_STREAM);
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
   auto connected = co_await as_result(stream.connect_awaiter(to));
@@ -51,8 +52,9 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
 
 unix_stream unix_stream::adopt(int descriptor) {
   loop& on = loop::current();
+  detail::check_or_close(on, descriptor, detail::adopted_kind::connection, false);
   unix_stream stream{detail::socket_handle(detail::socket_state::make(on, descriptor))};
-  detail::make_blocking(on, descriptor);
+  stream.socket_->was_nonblocking = on.kernel().adopt(descriptor);
   return stream;
 }
 
@@ -64,11 +66,12 @@ peer_credentials unix_stream::peer_credentials() const {
 }
 
 unix_listener unix_listener::bind(const endpoint& to, const listen_options& options) {
-  return bind_or_replace(to,
-                         [&] { return unix_listener(std::span<const endpoint>(&to, 1), options); });
+  return bind_or_replace(
+      to, [&] { return unix_listener(std::span<const endpoint>(&to, 1), options, false); });
 }
 
 unix_datagram unix_datagram::bind(const endpoint& to) {
+  detail::check_family(to, false, "bind");
   return bind_or_replace(to, [&] {
     unix_datagram made = open();
     const std::span<const std::byte> name = to.native();

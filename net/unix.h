@@ -32,7 +32,8 @@ class unix_stream : public stream_socket {
   /// Two streams connected with each other, for tests and for parent and child. REQUIRES: a task.
   static std::pair<unix_stream, unix_stream> pair();
 
-  /// Takes over a connected Unix stream (of a parent process, of another library).
+  /// Takes over a connected Unix stream (of a parent process, of another library); see
+  /// tcp_stream::adopt.
   static unix_stream adopt(int descriptor);
 
   endpoint peer() const { return detail::peer_endpoint(owner_loop(), descriptor()); }
@@ -58,11 +59,14 @@ class unix_listener : public stream_listener {
   /// it before the next start, or use an abstract name, which has no file.
   static unix_listener bind(const endpoint& to, const listen_options& options = listen_options());
 
-  /// Takes over a Unix socket that listens already (systemd socket activation, a parent process).
-  static unix_listener adopt(int descriptor) { return unix_listener(descriptor); }
+  /// Takes over a Unix socket that listens already (systemd socket activation, a parent process);
+  /// see tcp_listener::adopt.
+  static unix_listener adopt(int descriptor) {
+    return unix_listener(std::span<const int>(&descriptor, 1), false);
+  }
   /// The same for several, as one listener.
   static unix_listener adopt(std::span<const int> descriptors) {
-    return unix_listener(descriptors);
+    return unix_listener(descriptors, false);
   }
 
   /// The next connection; see tcp_listener::accept.
@@ -85,7 +89,8 @@ class unix_datagram : public datagram_socket {
   static unix_datagram bind(const endpoint& to);
   /// Without a name: can send, and cannot be answered.
   static unix_datagram open();
-  /// Takes over a socket that is bound already (systemd socket activation, a parent process).
+  /// Takes over a socket that is bound already (systemd socket activation, a parent process); see
+  /// udp_socket::adopt.
   static unix_datagram adopt(int descriptor);
 
  private:

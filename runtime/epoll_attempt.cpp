@@ -17,8 +17,6 @@
 namespace rill::detail {
 namespace {
 
-// What a poll reports whether it was asked for or not (IO_POLL_UNMASK in io_uring/poll.c).
-constexpr unsigned always_polled = POLLERR | POLLHUP | POLLNVAL | POLLRDHUP;
 // A write to a pipe that poll(2) calls writable does not block up to this size (pipe(7), PIPE_BUF).
 constexpr std::size_t pipe_write_size_max = 4096;
 
@@ -68,6 +66,9 @@ bool advance(request& asked, std::size_t moved) noexcept {
       return false;
     }
     asked.message->header.msg_iov = asked.message->pieces.data();
+    // They have gone, or come, with the first part: io_sendmsg(), io_recvmsg().
+    asked.message->header.msg_control = nullptr;
+    asked.message->header.msg_controllen = 0;
   }
   msghdr& header = asked.message->header;
   while (header.msg_iovlen != 0 && moved >= header.msg_iov->iov_len) {
@@ -151,7 +152,7 @@ progress epoll_kernel::receive(watch& on, request& tried) noexcept {
         return would_block(on, tried, true);
       }
     }
-    if (into.flags != 0 && got > 0) take_buffer(tried.group);
+    if (into.flags != 0 && got > 0) queues_.use_buffer(tried.group);
     return finish(tried, got + static_cast<std::int64_t>(tried.done), got > 0 ? into.flags : 0);
   }
 }
@@ -170,7 +171,7 @@ progress epoll_kernel::receive_many(watch& on, request& tried) noexcept {
       return finish(tried, -errno);
     }
     if (got == 0) return finish(tried, 0, is_tcp ? IORING_CQE_F_SOCK_NONEMPTY : 0);
-    take_buffer(tried.group);
+    queues_.use_buffer(tried.group);
     unsigned flags = into.flags;
     bool is_empty = false;
     if (is_tcp) {
@@ -236,7 +237,7 @@ progress epoll_kernel::receive_messages(watch& on, request& tried) noexcept {
       if (errno == EAGAIN) return would_block(on, tried, true);
       return finish(tried, -errno);
     }
-    take_buffer(tried.group);
+    queues_.use_buffer(tried.group);
     io_uring_recvmsg_out out{};
     out.namelen = header.msg_namelen;
     out.controllen = static_cast<std::uint32_t>(header.msg_controllen);
@@ -292,8 +293,11 @@ progress epoll_kernel::send(watch& on, request& tried) noexcept {
 
 progress epoll_kernel::accept(watch& on, request& tried) noexcept {
   const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
-  const nonblocking_scope scope(tried.descriptor);
-  if (scope.status() != 0) return finish(tried, scope.status());
+  // For good, not for the call: a loop of another process that has the same listener, and clears
+  // the flag between our setting it and our call, would leave us blocked in it.
+  if (const int status = make_nonblocking(tried.descriptor); status < 0) {
+    return finish(tried, status);
+  }
   for (int share = share_max; share > 0; --share) {
     const int made =
         ::accept4(tried.descriptor, reinterpret_cast<sockaddr*>(tried.memory),
@@ -351,6 +355,16 @@ progress epoll_kernel::poll_completed(request& tried, unsigned events) noexcept 
 
 // ---------------------------------------------------------------- pipes, terminals, event counters
 
+/// What poll(2) says of it now. A signal that is handled just then may make that EINTR.
+static bool is_ready(int descriptor, short events) noexcept {
+  pollfd asked{descriptor, events, 0};
+  int status = 0;
+  do {
+    status = ::poll(&asked, 1, 0);
+  } while (status < 0 && errno == EINTR);
+  return status > 0;
+}
+
 /// RWF_NOWAIT where the descriptor knows it; else poll(2) first, for the descriptor may be shared
 /// with other processes and must go on blocking for them.
 progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
@@ -364,8 +378,7 @@ progress epoll_kernel::read_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLIN, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, true);
+      if (!is_ready(tried.descriptor, POLLIN)) return would_block(on, tried, true);
       got = ::read(tried.descriptor, tried.memory, tried.size);
     }
     if (got >= 0) return finish(tried, got);
@@ -386,8 +399,7 @@ progress epoll_kernel::write_stream(watch& on, request& tried) noexcept {
         continue;
       }
     } else {
-      pollfd asked{tried.descriptor, POLLOUT, 0};
-      if (::poll(&asked, 1, 0) == 0) return would_block(on, tried, false);
+      if (!is_ready(tried.descriptor, POLLOUT)) return would_block(on, tried, false);
       sent = ::write(tried.descriptor, tried.memory,
                      std::min<std::size_t>(tried.size, pipe_write_size_max));
     }

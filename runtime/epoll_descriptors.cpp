@@ -30,6 +30,11 @@ descriptor_kind kind_of_socket(int family, int type, int protocol) noexcept {
   return is_tcp ? descriptor_kind::tcp : descriptor_kind::stream_socket;
 }
 
+descriptor_kind kind_of_file(unsigned mode) noexcept {
+  const bool has_disk = S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode);
+  return has_disk ? descriptor_kind::file : descriptor_kind::stream;
+}
+
 /// nullptr: no descriptor has such a number, or there is no memory.
 watch* epoll_kernel::find(int descriptor) noexcept {
   if (descriptor < 0) return nullptr;
@@ -57,12 +62,16 @@ bool epoll_kernel::add_watch_block(unsigned block) noexcept {
 /// The number is new: what was known of it is over. The number, or a negative errno: then it is
 /// closed.
 int epoll_kernel::begin_life(int descriptor, descriptor_kind kind) noexcept {
-  watch* const found = find(descriptor);
-  if (found == nullptr) {
+  watch* const on = find(descriptor);
+  if (on == nullptr) {
     ::close(descriptor);
     return -ENOMEM;
   }
-  watch& on = *found;
+  begin_anew(*on, kind);
+  return descriptor;
+}
+
+void epoll_kernel::begin_anew(watch& on, descriptor_kind kind) noexcept {
   // Somebody has closed it behind our back: these can only end.
   on.closing = false;
   while (!on.readers.empty()) withdraw(*on.readers.first, -ECANCELED);
@@ -75,10 +84,9 @@ int epoll_kernel::begin_life(int descriptor, descriptor_kind kind) noexcept {
   on.readable = on.writable = true;
   on.until_empty = on.no_nowait = false;
   on.made_here = true;
-  return descriptor;
 }
 
-/// Before the descriptor is closed.
+/// Before the descriptor is closed or given away.
 void epoll_kernel::forget(watch& on) noexcept {
   // Closing alone does not end it as long as a copy lives on, in a child process for instance.
   if (on.registered != 0) ::epoll_ctl(epoll_, EPOLL_CTL_DEL, on.descriptor, nullptr);
@@ -101,9 +109,7 @@ int epoll_kernel::identify(watch& on) noexcept {
     };
     on.kind = kind_of_socket(get(SO_DOMAIN), get(SO_TYPE), get(SO_PROTOCOL));
   } else {
-    const bool is_file =
-        S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-    on.kind = is_file ? descriptor_kind::file : descriptor_kind::stream;
+    on.kind = kind_of_file(status.st_mode);
   }
   return 0;
 }
@@ -183,6 +189,23 @@ int epoll_kernel::begin_lives(int (&descriptors)[2], descriptor_kind kind) noexc
   if (first >= 0) close(first);
   if (second >= 0) close(second);
   return -ENOMEM;
+}
+
+/// What was known of the number belongs to a descriptor that somebody else has closed since.
+bool epoll_kernel::adopt(int descriptor) noexcept {
+  watch* const on = find(descriptor);
+  if (on != nullptr) begin_anew(*on, descriptor_kind::unknown);
+  // Another loop may be about to accept from the same listener, and counts on O_NONBLOCK.
+  int is_listening = 0;
+  socklen_t size = sizeof(is_listening);
+  ::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size);
+  return is_listening == 0 && system_kernel::adopt(descriptor);
+}
+
+void epoll_kernel::release(int descriptor, bool nonblocking) noexcept {
+  watch* const on = find(descriptor);
+  if (on != nullptr) forget(*on);
+  system_kernel::release(descriptor, nonblocking);
 }
 
 void epoll_kernel::close(int descriptor) noexcept { close_descriptor(descriptor, nullptr); }

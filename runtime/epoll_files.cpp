@@ -116,9 +116,7 @@ std::int64_t file_job::open() noexcept {
   struct stat status{};
   if (made >= 0 && ::fstat(static_cast<int>(made), &status) == 0) {
     // The loop need not ask a slow disk for it.
-    const bool is_file =
-        S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-    opened_kind = is_file ? descriptor_kind::file : descriptor_kind::stream;
+    opened_kind = kind_of_file(status.st_mode);
   }
   return made;
 }
@@ -167,26 +165,39 @@ void file_job::finish_unblocking() noexcept {
 
 // ---------------------------------------------------------------- the kernel's side
 
+/// 0, or a negative errno: then the next job tries again.
+int epoll_kernel::open_job_descriptor() noexcept {
+  if (job_descriptor_ >= 0) return 0;
+  const int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (made < 0) return -errno;
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = job_tag;
+  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, made, &event) != 0) {
+    const int failure = -errno;
+    ::close(made);
+    return failure;
+  }
+  job_descriptor_ = made;
+  return 0;
+}
+
 void epoll_kernel::start_job(const request& asked, watch* on) noexcept {
   if (on != nullptr && on->closing && asked.opcode != IORING_OP_CLOSE) {
     answer(asked, -EBADF);
     return;
   }
-  if (job_descriptor_ < 0) {
-    job_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLET;
-    event.data.u64 = job_tag;
-    if (job_descriptor_ < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, job_descriptor_, &event) != 0) {
-      answer(asked, -errno);
-      return;
-    }
-  }
-  request* const kept = keep(asked);
+  int status = open_job_descriptor();
+  request* const kept = status < 0 ? nullptr : keep(asked);
   file_job* const job = kept == nullptr ? nullptr : make_job(*kept, on);
   if (job == nullptr) {
     if (kept != nullptr) drop(*kept);
-    answer(asked, -ENOMEM);
+    if (status == 0) status = -ENOMEM;
+    if (asked.opcode == IORING_OP_CLOSE) {  // closed it is in any case: the loop has to wait
+      on->closing = false;
+      status = negative_errno(::close(asked.descriptor));
+    }
+    answer(asked, status);
     return;
   }
   try {

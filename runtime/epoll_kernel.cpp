@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -28,12 +28,7 @@ constexpr int prefetch_distance = 4;
 // Nothing tells when the queue of another Unix socket has room again: connect(2), or sendmsg(2) of
 // a datagram, is repeated.
 constexpr std::int64_t stalled_pause = 2'000'000;  // nanoseconds
-constexpr unsigned entry_max = 32768;              // IORING_MAX_ENTRIES
-constexpr std::size_t bucket_count_initial = 256;
-
-constexpr bool is_power_of_two(unsigned number) noexcept {
-  return number != 0 && (number & (number - 1)) == 0;
-}
+constexpr std::size_t cancelled_usually = 256;     // by one request: room made ahead
 
 }  // namespace
 
@@ -51,9 +46,9 @@ epoll_kernel::~epoll_kernel() {
 }
 
 io_uring& epoll_kernel::open(const queue_sizes& sizes) {
-  const unsigned submission = std::min(sizes.submission, entry_max);
-  const unsigned completion = std::max(submission, std::min(sizes.completion, 2 * entry_max));
-  if (!is_power_of_two(submission) || !is_power_of_two(completion)) {
+  const unsigned submission = std::min(sizes.submission, ring_entry_max);
+  const unsigned completion = std::max(submission, std::min(sizes.completion, 2 * ring_entry_max));
+  if (!std::has_single_bit(submission) || !std::has_single_bit(completion)) {
     throw kernel_error(EINVAL, "the sizes of the queues must be powers of two");
   }
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -61,41 +56,8 @@ io_uring& epoll_kernel::open(const queue_sizes& sizes) {
     throw kernel_error(errno, std::string("cannot use epoll: ") + std::strerror(errno));
   }
   open_wake_descriptor();
-  found_.reserve(bucket_count_initial);
-  submissions_.resize(submission);
-  submission_array_.resize(submission);
-  for (unsigned i = 0; i < submission; ++i) submission_array_[i] = i;
-  completions_.resize(completion);
-  buckets_.resize(bucket_count_initial);
-  submission_entries_ = submission;
-  submission_mask_ = submission - 1;
-  completion_entries_ = completion;
-  completion_mask_ = completion - 1;
-
-  io_uring_sq& sq = ring_.sq;
-  sq.khead = &submission_head_;
-  sq.ktail = &submission_tail_;
-  sq.kring_mask = &submission_mask_;
-  sq.kring_entries = &submission_entries_;
-  sq.kflags = &submission_flags_;
-  sq.kdropped = &submission_dropped_;
-  sq.array = submission_array_.data();
-  sq.sqes = submissions_.data();
-  sq.ring_mask = submission_mask_;
-  sq.ring_entries = submission_entries_;
-  io_uring_cq& cq = ring_.cq;
-  cq.khead = &completion_head_;
-  cq.ktail = &completion_tail_;
-  cq.kring_mask = &completion_mask_;
-  cq.kring_entries = &completion_entries_;
-  cq.kflags = &completion_flags_;
-  cq.koverflow = &completion_overflow_;
-  cq.cqes = completions_.data();
-  cq.ring_mask = completion_mask_;
-  cq.ring_entries = completion_entries_;
-  ring_.ring_fd = -1;  // nobody may pass it to the real ring
-  ring_.enter_ring_fd = -1;
-  return ring_;
+  found_.reserve(cancelled_usually);
+  return queues_.open(submission, completion);
 }
 
 // ---------------------------------------------------------------- a turn
@@ -105,7 +67,7 @@ int epoll_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t 
   const unsigned taken = take_submissions(to_submit);
   // What has completed at once is worth a turn of the loop before epoll is asked, but not two:
   // whoever keeps completing must not keep the others from being heard.
-  if (looked_ && completion_count() >= std::max(min_complete, 1U)) {
+  if (looked_ && queues_.completion_count() >= std::max(min_complete, 1U)) {
     looked_ = false;
     return static_cast<int>(taken);
   }
@@ -115,12 +77,8 @@ int epoll_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t 
 }
 
 unsigned epoll_kernel::take_submissions(unsigned count) noexcept {
-  const unsigned published = std::min(count, submission_tail_ - submission_head_);
-  for (unsigned i = 0; i < published; ++i) {
-    const unsigned index = submission_array_[submission_head_ & submission_mask_];
-    ++submission_head_;
-    submit(submissions_[index & submission_mask_]);
-  }
+  const unsigned published = std::min(count, queues_.published_count());
+  for (unsigned i = 0; i < published; ++i) submit(queues_.take());
   return published;
 }
 
@@ -131,7 +89,7 @@ int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
     watch* const queued = std::exchange(queued_first_, nullptr);
     queued_last_ = nullptr;
     std::int64_t until = deadline;
-    if (completion_count() >= min_complete || queued != nullptr) {
+    if (queues_.completion_count() >= min_complete || queued != nullptr) {
       until = 0;
     } else if (!stalled_.empty()) {
       until = std::min(until, stalled_until_);
@@ -146,7 +104,7 @@ int epoll_kernel::wait(unsigned min_complete, std::int64_t deadline) noexcept {
     if (!stalled_.empty() && now() >= stalled_until_) [[unlikely]]
       retry_stalled();
     serve_queued(queued);
-    if (completion_count() >= min_complete) return 0;
+    if (queues_.completion_count() >= min_complete) return 0;
     if (count < 0) return count;
     if (deadline != no_deadline && now() >= deadline) return -ETIME;
   }
@@ -270,33 +228,27 @@ void epoll_kernel::retry_stalled() noexcept {
 
 // ---------------------------------------------------------------- completions
 
-bool epoll_kernel::place(const completion& posted) noexcept {
-  if (queue_is_full()) return false;
-  io_uring_cqe& cqe = completions_[completion_tail_ & completion_mask_];
-  cqe.user_data = posted.user_data;
-  cqe.res = posted.result;
-  cqe.flags = posted.flags;
-  ++completion_tail_;
-  return true;
-}
-
 void epoll_kernel::flush_overflow() noexcept {
+  if (overflow_.empty()) [[likely]]
+    return;
+  const auto place = [this](const completion& kept) {
+    return queues_.place(kept.user_data, kept.result, kept.flags);
+  };
   while (!overflow_.empty() && place(overflow_.front())) overflow_.pop_front();
-  if (overflow_.empty()) submission_flags_ &= ~IORING_SQ_CQ_OVERFLOW;
+  queues_.tell_overflow(!overflow_.empty());
 }
 
 void epoll_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexcept {
-  const completion posted{user_data, result, flags};
-  if (overflow_.empty() && place(posted)) [[likely]]
+  if (overflow_.empty() && queues_.place(user_data, result, flags)) [[likely]]
     return;
-  overflow_.push_back(posted);
-  submission_flags_ |= IORING_SQ_CQ_OVERFLOW;
+  overflow_.push_back({user_data, result, flags});
+  queues_.tell_overflow(true);
 }
 
 /// One of several completions. False when the queue is full: then the request must end, as a
 /// multishot does on the ring.
 bool epoll_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
-  if (!overflow_.empty() || queue_is_full()) return false;
+  if (!overflow_.empty() || queues_.is_full()) return false;
   post(continued.user_data, result, flags | IORING_CQE_F_MORE);
   return true;
 }
@@ -305,45 +257,12 @@ bool epoll_kernel::post_more(request& continued, int result, unsigned flags) noe
 
 int epoll_kernel::register_buffer_ring(void* ring, unsigned entry_count,
                                        std::uint16_t group) noexcept {
-  constexpr std::uintptr_t page_mask = 4095;
-  if (ring == nullptr) return -EFAULT;
-  if ((reinterpret_cast<std::uintptr_t>(ring) & page_mask) != 0) return -EINVAL;
-  if (!is_power_of_two(entry_count) || entry_count > entry_max) return -EINVAL;
-  if (find_group(group) != nullptr) return -EEXIST;
-  groups_.push_back({group, 0, entry_count, static_cast<io_uring_buf_ring*>(ring)});
-  return 0;
+  return queues_.register_buffers(ring, entry_count, group);
 }
 
 int epoll_kernel::unregister_buffer_ring(std::uint16_t group) noexcept {
-  const auto gone =
-      std::erase_if(groups_, [group](const buffer_group& each) { return each.id == group; });
-  return gone == 0 ? -EINVAL : 0;
+  return queues_.unregister_buffers(group);
 }
-
-epoll_kernel::buffer_group* epoll_kernel::find_group(std::uint16_t id) noexcept {
-  for (buffer_group& each : groups_) {
-    if (each.id == id) return &each;
-  }
-  return nullptr;
-}
-
-/// The next buffer of the request's group, which stays there until take_buffer().
-bool epoll_kernel::select_buffer(const request& asked, selected_buffer& chosen) noexcept {
-  const buffer_group* const group = find_group(asked.group);
-  if (group == nullptr) return false;
-  const std::uint16_t tail =
-      std::atomic_ref<__u16>(group->ring->tail).load(std::memory_order_acquire);
-  if (tail == group->head) return false;
-  // The first entry lies where the ring begins; its last two bytes are the tail.
-  const auto* const entries = reinterpret_cast<const io_uring_buf*>(group->ring);
-  const io_uring_buf& entry = entries[group->head & (group->entry_count - 1)];
-  chosen.memory = reinterpret_cast<std::byte*>(entry.addr);
-  chosen.size = entry.len;
-  chosen.flags = IORING_CQE_F_BUFFER | (unsigned{entry.bid} << IORING_CQE_BUFFER_SHIFT);
-  return true;
-}
-
-void epoll_kernel::take_buffer(std::uint16_t group) noexcept { ++find_group(group)->head; }
 
 }  // namespace detail
 

@@ -21,6 +21,8 @@
 #include <mutex>
 #include <vector>
 
+#include <rill/runtime/heap_ring.h>
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/system_kernel.h>
 #include <rill/runtime/uring_abi.h>
 
@@ -97,7 +99,7 @@ struct alignas(64) watch {
   bool readable : 1 = true;
   bool writable : 1 = true;
   bool until_empty : 1 = false;  // a short read does not mean that all was read
-  bool made_here : 1 = false;    // by this kernel, which so knows when the number begins anew
+  bool made_here : 1 = false;    // or adopted: this kernel knows when the number begins anew
   bool queued : 1 = false;       // in the list of those that go on with the next enter()
   bool closing : 1 = false;      // closed, as far as new operations are concerned
   bool no_nowait : 1 = false;    // RWF_NOWAIT does not work on it
@@ -122,6 +124,8 @@ enum class progress {
 inline constexpr std::uint64_t job_tag = UINT64_MAX;
 
 descriptor_kind kind_of_socket(int family, int type, int protocol) noexcept;
+/// Of what is no socket: by stat::st_mode.
+descriptor_kind kind_of_file(unsigned mode) noexcept;
 
 class epoll_kernel final : public system_kernel {
  public:
@@ -138,6 +142,8 @@ class epoll_kernel final : public system_kernel {
   int socket(int family, int type, int protocol) noexcept override;
   int socket_pair(int family, int type, int (&descriptors)[2]) noexcept override;
   int pipe(int (&descriptors)[2]) noexcept override;
+  bool adopt(int descriptor) noexcept override;
+  void release(int descriptor, bool nonblocking) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
   /// There is no ring that a message could name.
@@ -149,17 +155,6 @@ class epoll_kernel final : public system_kernel {
  private:
   friend class file_job;
 
-  struct buffer_group {
-    std::uint16_t id;
-    std::uint16_t head;
-    unsigned entry_count;
-    io_uring_buf_ring* ring;
-  };
-  struct selected_buffer {
-    std::byte* memory;
-    std::size_t size;
-    unsigned flags;  // of the CQE
-  };
   struct completion {
     std::uint64_t user_data;
     std::int32_t result;
@@ -182,14 +177,11 @@ class epoll_kernel final : public system_kernel {
   void queue(watch& on) noexcept;
   void stall(watch& on) noexcept;
   void retry_stalled() noexcept;
-  unsigned completion_count() const noexcept { return completion_tail_ - completion_head_; }
-  bool queue_is_full() const noexcept { return completion_count() >= completion_entries_; }
-  bool place(const completion& posted) noexcept;
   void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
   void flush_overflow() noexcept;
-  bool select_buffer(const request& asked, selected_buffer& chosen) noexcept;
-  void take_buffer(std::uint16_t group) noexcept;
-  buffer_group* find_group(std::uint16_t id) noexcept;
+  bool select_buffer(const request& asked, selected_buffer& chosen) const noexcept {
+    return queues_.select_buffer(asked.group, chosen);
+  }
 
   // epoll_submit.cpp
   void submit(const io_uring_sqe& sqe) noexcept;
@@ -203,13 +195,12 @@ class epoll_kernel final : public system_kernel {
   void cancel(const request& asking) noexcept;
   request* keep(const request& asked) noexcept;
   void drop(request& gone) noexcept;
-  std::size_t bucket_of(std::uint64_t user_data) const noexcept;
-  void grow_buckets() noexcept;
 
   // epoll_descriptors.cpp
   watch* find(int descriptor) noexcept;
   bool add_watch_block(unsigned block) noexcept;
   int begin_life(int descriptor, descriptor_kind kind) noexcept;
+  void begin_anew(watch& on, descriptor_kind kind) noexcept;
   int begin_lives(int (&descriptors)[2], descriptor_kind kind) noexcept;
   void forget(watch& on) noexcept;
   int identify(watch& on) noexcept;
@@ -234,6 +225,7 @@ class epoll_kernel final : public system_kernel {
   bool post_more(request& continued, int result, unsigned flags) noexcept;
 
   // epoll_files.cpp
+  int open_job_descriptor() noexcept;
   void start_job(const request& asked, watch* on) noexcept;
   file_job* make_job(request& kept, watch* on) noexcept;
   progress read_cached(watch& on, request& tried) noexcept;
@@ -241,24 +233,8 @@ class epoll_kernel final : public system_kernel {
   void take_finished_jobs() noexcept;
   void wait_for_jobs() noexcept;
 
-  io_uring ring_{};
-  unsigned submission_head_ = 0;
-  unsigned submission_tail_ = 0;
-  unsigned submission_mask_ = 0;
-  unsigned submission_entries_ = 0;
-  unsigned submission_flags_ = 0;
-  unsigned submission_dropped_ = 0;
-  unsigned completion_head_ = 0;
-  unsigned completion_tail_ = 0;
-  unsigned completion_mask_ = 0;
-  unsigned completion_entries_ = 0;
-  unsigned completion_flags_ = 0;
-  unsigned completion_overflow_ = 0;
-  std::vector<io_uring_sqe> submissions_;
-  std::vector<unsigned> submission_array_;
-  std::vector<io_uring_cqe> completions_;
+  heap_ring queues_;
   std::deque<completion> overflow_;
-  std::vector<buffer_group> groups_;
 
   int epoll_ = -1;
   bool has_precise_wait_ = true;  // epoll_pwait2(2), Linux 5.11
@@ -271,9 +247,8 @@ class epoll_kernel final : public system_kernel {
 
   std::deque<request> requests_;  // addresses stay valid
   request* unused_ = nullptr;
-  std::vector<request*> buckets_;  // waiting requests by user_data, for cancelling
-  std::size_t waiting_count_ = 0;
-  std::vector<request*> found_;  // of cancel(), kept for its memory
+  request_table<request> by_user_data_;  // those that wait
+  std::vector<request*> found_;          // of cancel(), kept for its memory
 
   int job_descriptor_ = -1;  // readable when a job has finished; -1 before the first job
   std::mutex job_mutex_;

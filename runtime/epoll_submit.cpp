@@ -38,19 +38,15 @@ bool is_multishot_receive(const request& asked) noexcept {
 }
 
 /// What io_recvmsg_prep() and io_sendmsg_prep() of the ring refuse, and what is not carried out.
-int check_transfer(const request& asked) noexcept {
-  if ((asked.modifiers & ~known_modifiers) != 0) return -EINVAL;
-  const bool multishot = is_multishot_receive(asked);
-  const bool selects = (asked.sqe_flags & IOSQE_BUFFER_SELECT) != 0;
-  if (asked.opcode == IORING_OP_SEND || asked.opcode == IORING_OP_SENDMSG) {
+int check_transfer(const io_uring_sqe& sqe) noexcept {
+  if ((sqe.ioprio & ~known_modifiers) != 0) return -EINVAL;
+  const bool multishot = (sqe.ioprio & IORING_RECV_MULTISHOT) != 0;
+  const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
+  if (sqe.opcode == IORING_OP_SEND || sqe.opcode == IORING_OP_SENDMSG) {
     return multishot || selects ? -EINVAL : 0;
   }
-  if (!multishot) return selects && asked.opcode == IORING_OP_RECVMSG ? -EINVAL : 0;
-  // A multishot recvmsg carries one msghdr, a multishot recv no length; both need a buffer ring.
-  const unsigned length = asked.opcode == IORING_OP_RECVMSG ? 1 : 0;
-  const bool is_right =
-      selects && asked.size == length && (asked.flags & unsigned{MSG_WAITALL}) == 0;
-  return is_right ? 0 : -EINVAL;
+  if (multishot) return is_valid_multishot(sqe) ? 0 : -EINVAL;
+  return selects && sqe.opcode == IORING_OP_RECVMSG ? -EINVAL : 0;
 }
 
 int check_message(request& asked) noexcept {
@@ -95,11 +91,11 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
       if (sqe.addr2 != 0) asked.group = sqe.addr_len;
       [[fallthrough]];
     case IORING_OP_RECV:
-      status = check_transfer(asked);
+      status = check_transfer(sqe);
       break;
     case IORING_OP_SENDMSG:
     case IORING_OP_RECVMSG:
-      status = check_transfer(asked);
+      status = check_transfer(sqe);
       if (status == 0) status = check_message(asked);
       break;
     case IORING_OP_READ:
@@ -224,14 +220,19 @@ bool epoll_kernel::must_wait_first(watch& on, const request& asked) noexcept {
 void epoll_kernel::wait_at(watch& on, const request& asked) noexcept {
   unsigned events = is_reading(asked) ? 0U : unsigned{EPOLLOUT};
   if (asked.opcode == IORING_OP_POLL_ADD) events = asked.flags & 0xffffU;
-  const int status = arm(on, events);
+  int status = arm(on, events);
   if (status == -EPERM) {  // a device that cannot be polled: it blocks a thread of the pool
-    start_job(asked, &on);
-    return;
+    if (asked.opcode == IORING_OP_READ || asked.opcode == IORING_OP_WRITE) {
+      start_job(asked, &on);
+      return;
+    }
+    status = -EINVAL;  // as __io_arm_poll_handler() says where there is nothing to wait for
   }
   request* const kept = status < 0 ? nullptr : keep(asked);
   if (kept == nullptr) {
-    answer(asked, status < 0 ? status : -ENOMEM);
+    // What was moved before is told, as withdraw() does.
+    const int failure = status < 0 ? status : -ENOMEM;
+    answer(asked, asked.done != 0 ? static_cast<int>(asked.done) : failure);
     delete asked.message;
     return;
   }
@@ -290,22 +291,19 @@ void epoll_kernel::cancel(const request& asking) noexcept {
   std::vector<request*>& found = found_;
   found.clear();
   bool too_late = false;  // a thread of the pool carries it out: it completes by itself
-  const auto look_in = [&](std::size_t bucket) {
-    for (request* each = buckets_[bucket]; each != nullptr; each = each->next_in_bucket) {
-      const bool matches =
-          any || (by_descriptor ? each->descriptor == asking.descriptor : each->user_data == key);
-      if (!matches || (!all && !found.empty())) continue;
-      if (each->job != nullptr && !cancel_job(*each->job)) {
-        too_late = true;
-      } else {
-        found.push_back(each);
-      }
+  const auto look_at = [&](request& each) {
+    const bool matches = any || !by_descriptor || each.descriptor == asking.descriptor;
+    if (!matches || (!all && !found.empty())) return;
+    if (each.job != nullptr && !cancel_job(*each.job)) {
+      too_late = true;
+    } else {
+      found.push_back(&each);
     }
   };
   if (any || by_descriptor) {
-    for (std::size_t i = 0; i < buckets_.size(); ++i) look_in(i);
+    by_user_data_.visit_all(look_at);
   } else {
-    look_in(bucket_of(key));
+    by_user_data_.visit(key, look_at);
   }
   // The canceller is answered first, as on the ring.
   const int count = static_cast<int>(found.size());
@@ -331,11 +329,6 @@ void request_list::remove(request& gone) noexcept {
   (gone.next == nullptr ? last : gone.next->previous) = gone.previous;
 }
 
-std::size_t epoll_kernel::bucket_of(std::uint64_t user_data) const noexcept {
-  // Addresses: the low bits are alike, the product's high ones are not.
-  return static_cast<std::size_t>((user_data * 0x9e3779b97f4a7c15U) >> 32) & (buckets_.size() - 1);
-}
-
 /// nullptr: there is no memory.
 request* epoll_kernel::keep(const request& asked) noexcept {
   try {
@@ -346,40 +339,15 @@ request* epoll_kernel::keep(const request& asked) noexcept {
   request& kept = *unused_;
   unused_ = kept.next;
   kept = asked;
-  if (++waiting_count_ > buckets_.size()) grow_buckets();
-  request*& bucket = buckets_[bucket_of(kept.user_data)];
-  kept.next_in_bucket = bucket;
-  bucket = &kept;
+  by_user_data_.add(kept);
   return &kept;
 }
 
 void epoll_kernel::drop(request& gone) noexcept {
-  request** at = &buckets_[bucket_of(gone.user_data)];
-  while (*at != &gone) at = &(*at)->next_in_bucket;
-  *at = gone.next_in_bucket;
-  --waiting_count_;
+  by_user_data_.remove(gone);
   delete std::exchange(gone.message, nullptr);
   gone.next = unused_;
   unused_ = &gone;
-}
-
-void epoll_kernel::grow_buckets() noexcept {
-  std::vector<request*> before;
-  try {
-    before.resize(buckets_.size() * 2);
-  } catch (const std::bad_alloc&) {
-    return;  // longer chains do too
-  }
-  before.swap(buckets_);
-  for (request* each : before) {
-    while (each != nullptr) {
-      request* const next = each->next_in_bucket;
-      request*& bucket = buckets_[bucket_of(each->user_data)];
-      each->next_in_bucket = bucket;
-      bucket = each;
-      each = next;
-    }
-  }
 }
 
 }  // namespace rill::detail

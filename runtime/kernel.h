@@ -106,6 +106,13 @@ class kernel {
   /// Removes the file of a Unix socket on which nobody listens any more, as a killed server leaves
   /// it. 0, or a negative errno: it is in use, or no socket.
   virtual int remove_dead_socket(const char* path) noexcept;
+  /// A descriptor that was opened elsewhere is this kernel's from now on, until it is closed or
+  /// released here: operations wait on it as on any other, even if it had O_NONBLOCK, which is what
+  /// the result says.
+  virtual bool adopt(int) noexcept { return false; }
+  /// Somebody else has the descriptor from now on, with O_NONBLOCK if `nonblocking` is set.
+  /// REQUIRES: no operation uses it.
+  virtual void release(int, bool /*nonblocking*/) noexcept {}
   /// For descriptors that no operation holds. Sockets in use are closed by IORING_OP_CLOSE.
   virtual void close(int descriptor) noexcept = 0;
 

@@ -68,6 +68,13 @@ class no_broken_pipe_signal {
 
 int negative_errno(int result) noexcept { return result < 0 ? -errno : result; }
 
+int make_nonblocking(int descriptor) noexcept {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0) return -errno;
+  if ((flags & O_NONBLOCK) != 0) return 0;
+  return negative_errno(::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK));
+}
+
 nonblocking_scope::nonblocking_scope(int descriptor) noexcept
     : descriptor_(descriptor), flags_(::fcntl(descriptor, F_GETFL)) {
   if (flags_ < 0 ||
@@ -138,6 +145,17 @@ std::int64_t system_kernel::sendfile(int socket, int file, std::int64_t& offset,
   if (sent < 0) return sent;
   offset = position;
   return sent;
+}
+
+bool system_kernel::adopt(int descriptor) noexcept {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0 || (flags & O_NONBLOCK) == 0) return false;
+  ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+  return true;
+}
+
+void system_kernel::release(int descriptor, bool nonblocking) noexcept {
+  if (nonblocking) make_nonblocking(descriptor);
 }
 
 void system_kernel::close(int descriptor) noexcept { ::close(descriptor); }

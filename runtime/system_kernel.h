@@ -14,6 +14,9 @@ namespace rill::detail {
 /// A system call's result as the seam gives it.
 int negative_errno(int result) noexcept;
 
+/// Sets O_NONBLOCK, if it is not set. 0 or a negative errno.
+int make_nonblocking(int descriptor) noexcept;
+
 /// O_NONBLOCK for as long as this lives, for calls that have no flag of their own for it. The
 /// descriptor blocks otherwise, as the ring wants it (an operation on an O_NONBLOCK socket fails
 /// with EAGAIN instead of waiting) and as whoever else holds the file expects.
@@ -49,6 +52,9 @@ class system_kernel : public kernel {
   int pipe(int (&descriptors)[2]) noexcept override;
   std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                         std::size_t size) noexcept override;
+  /// Clears O_NONBLOCK, with which an operation on the ring fails with EAGAIN instead of waiting.
+  bool adopt(int descriptor) noexcept override;
+  void release(int descriptor, bool nonblocking) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
 

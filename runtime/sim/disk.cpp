@@ -171,6 +171,13 @@ int disk::unlink(std::string_view path, bool directory) {
   return 0;
 }
 
+/// `wanted` is the folder, or somewhere below it.
+bool disk::contains(const inode& folder, const inode* wanted) {
+  if (&folder == wanted) return true;
+  return std::any_of(folder.entries.begin(), folder.entries.end(),
+                     [&](const auto& entry) { return contains(*entry.second, wanted); });
+}
+
 int disk::rename(std::string_view from, std::string_view to) {
   place old_place;
   place new_place;
@@ -181,6 +188,7 @@ int disk::rename(std::string_view from, std::string_view to) {
   if (old_place.name.empty() || new_place.name.empty()) return -EBUSY;
   const std::shared_ptr<inode> replaced = child_of(new_place);
   if (replaced == moved) return 0;
+  if (contains(*moved, new_place.parent.get())) return -EINVAL;
   if (replaced != nullptr) {
     const bool to_directory = replaced->what == inode::kind::directory;
     if (to_directory && moved->what != inode::kind::directory) return -EISDIR;

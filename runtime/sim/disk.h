@@ -77,6 +77,7 @@ class disk {
   static std::shared_ptr<inode> child_of(const place& at);
   std::shared_ptr<inode> add(const place& at, inode::kind what, unsigned permissions,
                              std::int64_t now);
+  static bool contains(const inode& folder, const inode* wanted);
   void crash(inode& hit);
   void count(const inode& counted);
 

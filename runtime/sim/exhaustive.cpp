@@ -69,7 +69,7 @@ struct trial_state {
   std::uint64_t allocation_count = 0;
   std::vector<program*> waited_for;
   bool session_succeeded = false;
-  bool struck = false;
+  bool has_peer = false;
 };
 
 /// What the runner needs of a world.
@@ -165,11 +165,15 @@ void trial::run(program& session, host* peer) {
   bool failed = false;
 
   state.hosts_under_test.push_back(session.state_->on().id);
+  state.has_peer = peer != nullptr;
   if (peer != nullptr) state.hosts_under_test.push_back(peer->number());
   const std::uint64_t first_step = time.step_count;
   const std::uint64_t strike_step = first_step + state.strike.at;
-  const bool by_time =
-      state.strike.what >= point::kind::cancel && state.strike.what <= point::kind::crash_restart;
+  const bool takes_peer =
+      state.strike.what == point::kind::crash || state.strike.what == point::kind::crash_restart;
+  const bool by_time = state.strike.what == point::kind::cancel ||
+                       state.strike.what == point::kind::late_cancel ||
+                       (takes_peer && peer != nullptr);
   const auto run_until = [&](const std::function<bool()>& condition) {
     // An error of another program is one thing; the session goes on.
     for (;;) {
@@ -189,7 +193,6 @@ void trial::run(program& session, host* peer) {
   if (by_time) {
     run_until([&] { return session.has_ended() || time.step_count >= strike_step; });
     if (!session.has_ended()) {
-      state.struck = true;
       failed = true;  // whatever it says: it was disturbed
       switch (state.strike.what) {
         case point::kind::cancel:
@@ -316,6 +319,7 @@ std::string visit(const scenario& body, const exhaustive_options& options, const
     if (counted != nullptr) {
       counted->interactions = std::move(state.interactions);
       counted->hosts_under_test = state.hosts_under_test;
+      counted->has_peer = state.has_peer;
       counted->moment_count = state.moment_count;
       counted->allocation_count = memory.count;
     }
@@ -335,21 +339,22 @@ class runner {
 
   exhaustive_report run() {
     if (const char* const only = std::getenv("RILL_SIM_POINT")) {
-      visit_one(detail::parse_point(only));
+      visit_one(detail::parse_point(only), false);
+      if (report_.failure.empty()) report_.summary = name_ + ": nothing fails at " + only;
       return report_;
     }
     detail::run_state& state = detail::this_run();
     state.is_silent = true;
     if (const std::string outcome = visit(*body_, options_, point(), &base_); !outcome.empty()) {
       state.is_silent = false;
-      visit_one(point());
+      visit_one(point(), true);
       return report_;
     }
     report_.interaction_count = base_.interactions.size();
     report_.moment_count = base_.moment_count;
     const bool all = errors() && whims() && moments() && allocations();
     state.is_silent = false;
-    if (!all) visit_one(failed_);
+    if (!all) visit_one(failed_, true);
     summarize();
     return report_;
   }
@@ -386,17 +391,15 @@ class runner {
     for (const point::kind what : {point::kind::short_count, point::kind::early_end,
                                    point::kind::late, point::kind::overflow}) {
       if (!options_.whims) return true;
-      std::uint64_t chances = 1;
+      // Counted in a run that it does not disturb: a session that fails early has few.
+      std::uint64_t chances = 0;
+      const point never{what, UINT64_MAX, 0};
+      if (!visit(*body_, options_, never, nullptr, &chances).empty()) {
+        failed_ = never;
+        return false;
+      }
       for (std::uint64_t i = 1; i <= chances; ++i) {
-        const point at{what, i, 0};
-        ++report_.whim_count;
-        const crash_note note(name_, at);
-        std::uint64_t met = 0;
-        if (!visit(*body_, options_, at, nullptr, &met).empty()) {
-          failed_ = at;
-          return false;
-        }
-        if (i == 1) chances = met;
+        if (!passes({what, i, 0}, report_.whim_count)) return false;
       }
     }
     return true;
@@ -408,7 +411,7 @@ class runner {
         if (!passes({point::kind::cancel, i, 0}, report_.cancel_count)) return false;
         if (!passes({point::kind::late_cancel, i, 0}, report_.cancel_count)) return false;
       }
-      if (options_.crashes && base_.hosts_under_test.size() > 1) {
+      if (options_.crashes && base_.has_peer) {
         if (!passes({point::kind::crash, i, 0}, report_.crash_count)) return false;
         if (!passes({point::kind::crash_restart, i, 0}, report_.crash_count)) return false;
       }
@@ -424,12 +427,12 @@ class runner {
     return true;
   }
 
-  /// With a trace.
-  void visit_one(const point& at) {
+  /// With a trace. `has_failed`: once before in this run, so that it must fail again.
+  void visit_one(const point& at, bool has_failed) {
     detail::this_run().last_failure.clear();
     const crash_note note(name_, at);
     const std::string outcome = visit(*body_, options_, at, nullptr);
-    if (outcome.empty() && at.what == point::kind::none) return;
+    if (outcome.empty() && !has_failed) return;
     std::string what = detail::text_of(at);
     if (at.what == point::kind::error && at.at <= base_.interactions.size()) {
       const detail::interaction& hit = base_.interactions[at.at - 1];

@@ -2,6 +2,7 @@
 #include <rill/runtime/sim/fault_board.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include <rill/runtime/sim/errnos.h>
 #include <rill/runtime/sim/node.h>
@@ -13,14 +14,27 @@ namespace {
 // What a packet carries beside its payload: Ethernet, IPv4, TCP with time stamps.
 constexpr std::uint64_t header_size = 66;
 constexpr std::int64_t second = 1'000'000'000;
-// A datagram that is reordered is late by up to this many longest latencies.
-constexpr std::int64_t reordering_latencies = 10;
 
 bool is_of_network(fault_kind what) noexcept { return what <= fault_kind::reset; }
 
 }  // namespace
 
+void fault_board::check(const fault_rule& rule) {
+  const auto refuse_if = [](bool is_senseless, const char* why) {
+    if (is_senseless) throw std::invalid_argument(why);
+  };
+  const bool of_network = is_of_network(rule.what);
+  refuse_if(of_network && !rule.operation.empty(), "a fault of the network is of no operation");
+  refuse_if(!of_network && rule.to != any_host, "a fault of a host is on() it, not to() another");
+  refuse_if(rule.one_host && rule.to != any_host, "packets are on() one host, or from() and to()");
+  const bool is_a_state = rule.what == fault_kind::pause || rule.what == fault_kind::jump_clock;
+  refuse_if(is_a_state && !rule.operation.empty(), "a pause or a clock is of no operation");
+  refuse_if(is_a_state && (rule.first != 1 || rule.last != UINT64_MAX || rule.probability < 1),
+            "a pause or a clock that jumps holds as long as its guard: there are no matches");
+}
+
 std::shared_ptr<active_fault> fault_board::add(const fault_rule& rule) {
+  check(rule);
   forget_lifted();
   active_.push_back(std::make_shared<active_fault>(rule, seed_, next_number_++));
   return active_.back();
@@ -69,14 +83,13 @@ void fault_board::apply(active_fault& fault, packet& sent, std::int64_t now,
       if (!is_tcp && happens(fault)) ++on.copy_count;
       break;
     case fault_kind::reorder:
-      if (is_tcp || !happens(fault)) break;
-      on.overtakes = true;
-      on.delay += fault.random.between(0, longest_latency * reordering_latencies);
+      if (!is_tcp && happens(fault)) on.reorder(fault.random, longest_latency);
       break;
     case fault_kind::delay:
       if (happens(fault)) on.delay += fault.random.between(fault.rule.least, fault.rule.most);
       break;
     case fault_kind::bandwidth: {
+      if (!happens(fault)) break;
       std::int64_t& free_at = fault.free_at[{sent.from->id, sent.to->id}];
       const std::uint64_t bits_of_time =
           (sent.payload.size() + header_size) * std::uint64_t{second} / fault.rule.amount;

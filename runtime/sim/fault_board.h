@@ -27,6 +27,13 @@ struct verdict {
   bool resets = false;
   unsigned copy_count = 1;
   std::int64_t delay = 0;  ///< nanoseconds
+
+  /// A datagram arrives when it will, up to ten longest latencies late.
+  void reorder(random_source& random, std::int64_t longest_latency) {
+    constexpr std::int64_t latencies = 10;
+    overtakes = true;
+    delay += random.between(0, longest_latency * latencies);
+  }
 };
 
 /// A fault while it holds. Its guard lifts it; the board forgets it soon after.
@@ -49,6 +56,8 @@ class fault_board {
   std::shared_ptr<active_fault> add(const fault_rule& rule);
   void lift_all() noexcept { active_.clear(); }
   bool empty() const noexcept { return active_.empty(); }
+  /// Throws std::invalid_argument for a rule whose place or time means nothing to its fault.
+  static void check(const fault_rule& rule);
 
   /// May cut the packet's payload. `longest_latency` is the world's, for reordering.
   void judge(packet& sent, std::int64_t now, std::int64_t longest_latency, verdict& on);
@@ -61,7 +70,7 @@ class fault_board {
   std::int64_t delay_of(fault_kind what, std::uint32_t host, std::string_view operation);
   /// 1 to size - 1, or `size` when nothing cuts the transfer.
   std::size_t shortened(std::uint32_t host, std::string_view operation, std::size_t size);
-  /// Holds, without counting as a match: pauses, clocks, full disks.
+  /// Holds, without counting as a match: pauses.
   bool holds(fault_kind what, std::uint32_t host) const noexcept;
   std::int64_t clock_offset(std::uint32_t host) const noexcept;
 

@@ -14,9 +14,6 @@
 namespace rill::sim::detail {
 namespace {
 
-// What a poll reports whether it was asked for or not (IO_POLL_UNMASK in io_uring/poll.c).
-constexpr unsigned always_polled = POLLERR | POLLHUP | POLLNVAL | POLLRDHUP;
-
 bool is_writing(const request& asked) noexcept {
   return asked.opcode == IORING_OP_SEND || asked.opcode == IORING_OP_SENDMSG ||
          asked.opcode == IORING_OP_WRITE || asked.opcode == IORING_OP_CONNECT;
@@ -79,7 +76,11 @@ void file::submit(request& started) {
 void file::retry(request_list& waiting, bool& busy) {
   // What one request does at the other end of a Unix socket may come back here.
   if (std::exchange(busy, true)) return;
-  while (waiting.first() != nullptr && attempt(*waiting.first()) == progress::finished) {
+  for (request* each = waiting.first(); each != nullptr;) {
+    request* const next = each->wait_next;
+    const bool has_ended = attempt(*each) == progress::finished;
+    if (keeps_order() && !has_ended) break;
+    each = keeps_order() ? waiting.first() : next;
   }
   busy = false;
 }
@@ -96,7 +97,7 @@ void file::changed(bool readable, bool writable) {
 }
 
 progress file::poll(request& tried) {
-  const unsigned events = poll_state() & (tried.flags | always_polled);
+  const unsigned events = poll_state() & (tried.flags | rill::detail::always_polled);
   if (events == 0) return progress::would_block;
   const bool multishot = (tried.size & IORING_POLL_ADD_MULTI) != 0;
   if (multishot && tried.owner->post_more(tried, static_cast<int>(events), 0)) {

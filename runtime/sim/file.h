@@ -33,6 +33,7 @@ struct request final : rill::detail::timer_node {
 
   sim_kernel* owner = nullptr;
   std::shared_ptr<file> target;
+  const char* name = "";  ///< as faults know the operation
   std::uint64_t user_data = 0;
   std::uint64_t offset = 0;     ///< sqe->off, or addr2
   void* memory = nullptr;       ///< sqe->addr
@@ -61,6 +62,8 @@ struct request final : rill::detail::timer_node {
   request* wait_next = nullptr;
   request* flight_previous = nullptr;
   request* flight_next = nullptr;
+  request* next_in_bucket = nullptr;
+  std::uint64_t number = 0;  ///< in order of submission
 };
 
 /// Requests in the order in which they began to wait.
@@ -107,6 +110,8 @@ class file : public std::enable_shared_from_this<file> {
 
  protected:
   virtual progress attempt(request& tried) = 0;
+  /// One that waits holds up those behind it. Not so where each may be for another receiver.
+  virtual bool keeps_order() const noexcept { return true; }
 
  private:
   progress attempt_any(request& tried);

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
+#include <bit>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -22,17 +22,6 @@
 #include <rill/runtime/sim/unix_socket.h>
 
 namespace rill::sim::detail {
-namespace {
-
-// IORING_MAX_ENTRIES and its double of Linux.
-constexpr unsigned submission_max = 32768;
-constexpr unsigned completion_max = 65536;
-
-bool is_power_of_two(unsigned number) noexcept {
-  return number != 0 && (number & (number - 1)) == 0;
-}
-
-}  // namespace
 
 /// A job that blocks in a background thread, in life.
 class offload_event final : public rill::detail::timer_node {
@@ -75,9 +64,9 @@ sim_kernel::~sim_kernel() {
 // ---------------------------------------------------------------- the queues
 
 io_uring& sim_kernel::open(const queue_sizes& sizes) {
-  if (!is_power_of_two(sizes.submission) || sizes.submission > submission_max ||
-      !is_power_of_two(sizes.completion) || sizes.completion > completion_max ||
-      sizes.completion < sizes.submission) {
+  if (!std::has_single_bit(sizes.submission) || sizes.submission > rill::detail::ring_entry_max ||
+      !std::has_single_bit(sizes.completion) ||
+      sizes.completion > 2 * rill::detail::ring_entry_max || sizes.completion < sizes.submission) {
     throw kernel_error(EINVAL,
                        "sim: the queue sizes must be powers of two, completions not fewer "
                        "than submissions");
@@ -85,50 +74,17 @@ io_uring& sim_kernel::open(const queue_sizes& sizes) {
   ring_descriptor_ = node_->open(std::make_shared<ring_file>(*this));
   if (ring_descriptor_ < 0) throw kernel_error(EMFILE, "sim: the table of descriptors is full");
 
-  submissions_.resize(sizes.submission);
-  submission_array_.resize(sizes.submission);
-  for (unsigned i = 0; i < sizes.submission; ++i) submission_array_[i] = i;
-  completions_.resize(sizes.completion);
-  submission_entries_ = sizes.submission;
-  submission_mask_ = sizes.submission - 1;
-  completion_entries_ = sizes.completion;
-  completion_mask_ = sizes.completion - 1;
-
-  io_uring_sq& sq = ring_.sq;
-  sq.khead = &submission_head_;
-  sq.ktail = &submission_tail_;
-  sq.kring_mask = &submission_mask_;
-  sq.kring_entries = &submission_entries_;
-  sq.kflags = &submission_flags_;
-  sq.kdropped = &submission_dropped_;
-  sq.array = submission_array_.data();
-  sq.sqes = submissions_.data();
-  sq.ring_mask = submission_mask_;
-  sq.ring_entries = submission_entries_;
-  io_uring_cq& cq = ring_.cq;
-  cq.khead = &completion_head_;
-  cq.ktail = &completion_tail_;
-  cq.kring_mask = &completion_mask_;
-  cq.kring_entries = &completion_entries_;
-  cq.kflags = &completion_flags_;
-  cq.koverflow = &completion_overflow_;
-  cq.cqes = completions_.data();
-  cq.ring_mask = completion_mask_;
-  cq.ring_entries = completion_entries_;
-  ring_.ring_fd = -1;  // nobody may pass it to the real kernel
-  ring_.enter_ring_fd = -1;
-  return ring_;
+  return queues_.open(sizes.submission, sizes.completion);
 }
 
 bool sim_kernel::has_work() const noexcept {
-  return completion_tail_ != completion_head_ || !overflow_.empty() ||
-         ring_.sq.sqe_tail != submission_head_;
+  return queues_.completion_count() != 0 || !overflow_.empty() || queues_.has_submissions();
 }
 
 int sim_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t) noexcept {
   const below_program here;
   flush_overflow();
-  unsigned published = std::min(to_submit, submission_tail_ - submission_head_);
+  unsigned published = std::min(to_submit, queues_.published_count());
   if (!detached_ && (published != 0 || min_complete != 0)) {
     // With something submitted its number is the answer, whatever ended the waiting.
     const int error = engine_->interact(node_->id, published != 0 ? "enter" : "wait");
@@ -139,9 +95,7 @@ int sim_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t) n
     }
   }
   for (unsigned i = 0; i < published; ++i) {
-    const unsigned index = submission_array_[submission_head_ & submission_mask_];
-    const io_uring_sqe sqe = submissions_[index & submission_mask_];
-    ++submission_head_;
+    const io_uring_sqe sqe = queues_.take();
     if (detached_) {
       submit_detached(sqe);
     } else {
@@ -151,24 +105,16 @@ int sim_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t) n
   return static_cast<int>(published);
 }
 
-bool sim_kernel::queue_is_full() const noexcept {
-  return completion_tail_ - completion_head_ >= completion_entries_;
-}
-
 bool sim_kernel::place(const completion& posted) noexcept {
-  if (queue_is_full()) return false;
-  io_uring_cqe& cqe = completions_[completion_tail_ & completion_mask_];
-  cqe.user_data = posted.user_data;
-  cqe.res = posted.result;
-  cqe.flags = posted.flags;
-  ++completion_tail_;
-  if (completion_tail_ - completion_head_ > 1 && !detached_ && !engine_->faults.empty()) {
-    io_uring_cqe& before = completions_[(completion_tail_ - 2) & completion_mask_];
-    if (before.user_data != cqe.user_data &&
-        engine_->faults.hits(fault_kind::swap_completions, node_->id, {})) {
-      std::swap(before.user_data, cqe.user_data);
-      std::swap(before.res, cqe.res);
-      std::swap(before.flags, cqe.flags);
+  if (!queues_.place(posted.user_data, posted.result, posted.flags)) return false;
+  if (queues_.completion_count() > 1 && !detached_ && !engine_->faults.empty()) {
+    io_uring_cqe& last = queues_.placed(0);
+    io_uring_cqe& before = queues_.placed(1);
+    if (before.user_data != last.user_data &&
+        engine_->faults.hits(fault_kind::swap_completions, node_->id, posted.name)) {
+      std::swap(before.user_data, last.user_data);
+      std::swap(before.res, last.res);
+      std::swap(before.flags, last.flags);
     }
   }
   return true;
@@ -176,11 +122,12 @@ bool sim_kernel::place(const completion& posted) noexcept {
 
 void sim_kernel::flush_overflow() noexcept {
   while (!overflow_.empty() && place(overflow_.front())) overflow_.pop_front();
-  if (overflow_.empty()) submission_flags_ &= ~IORING_SQ_CQ_OVERFLOW;
+  queues_.tell_overflow(!overflow_.empty());
 }
 
-void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags) noexcept {
-  const completion posted{user_data, result, flags};
+void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags,
+                      const char* name) noexcept {
+  const completion posted{user_data, result, flags, name};
   if (!engine_->faults.empty() || !held_.empty()) {
     if (hold(posted)) return;
   }
@@ -192,7 +139,7 @@ bool sim_kernel::hold(const completion& posted) noexcept {
   if (detached_ || posted.user_data <= wake_tag) return false;
   std::int64_t time = 0;
   if (const std::int64_t delay =
-          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, {});
+          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, posted.name);
       delay != 0) {
     time = engine_->now() + delay;
   }
@@ -221,10 +168,10 @@ void sim_kernel::show_held() noexcept {
 
 void sim_kernel::show(const completion& posted) noexcept {
   const bool crowded = !detached_ && !engine_->faults.empty() &&
-                       engine_->faults.hits(fault_kind::completion_full, node_->id, {});
+                       engine_->faults.hits(fault_kind::completion_full, node_->id, posted.name);
   if (!overflow_.empty() || crowded || !place(posted)) {
     overflow_.push_back(posted);
-    submission_flags_ |= IORING_SQ_CQ_OVERFLOW;
+    queues_.tell_overflow(true);
     engine_->trace(trace_record::kind::note, "completion queue overflow", node_->id,
                    static_cast<std::int64_t>(overflow_.size()));
   }
@@ -242,24 +189,25 @@ void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
   if (ended.waits_in != nullptr) ended.waits_in->remove(ended);
   const bool skipped = result >= 0 && (ended.sqe_flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
   const std::uint64_t user_data = ended.user_data;
+  const char* const name = ended.name;
   free_request(ended);
-  if (!skipped) post(user_data, result, flags);
+  if (!skipped) post(user_data, result, flags, name);
 }
 
 bool sim_kernel::post_more(request& continued, int result, unsigned flags) noexcept {
-  if (!overflow_.empty() || queue_is_full()) return false;
-  if (!engine_->faults.empty() && engine_->faults.hits(fault_kind::end_multishot, node_->id,
-                                                       name_of_opcode(continued.opcode))) {
+  if (!overflow_.empty() || queues_.is_full()) return false;
+  if (!engine_->faults.empty() &&
+      engine_->faults.hits(fault_kind::end_multishot, node_->id, continued.name)) {
     return false;
   }
   trace_completion(continued, result, flags | IORING_CQE_F_MORE);
-  post(continued.user_data, result, flags | IORING_CQE_F_MORE);
+  post(continued.user_data, result, flags | IORING_CQE_F_MORE, continued.name);
   return true;
 }
 
 // ---------------------------------------------------------------- requests
 
-request& sim_kernel::make_request() noexcept {
+request& sim_kernel::make_request(const io_uring_sqe& sqe) noexcept {
   if (unused_.empty()) {
     requests_.push_back(std::make_unique<request>());
     unused_.reserve(requests_.size());
@@ -273,6 +221,11 @@ request& sim_kernel::make_request() noexcept {
   (flight_last_ == nullptr ? flight_first_ : flight_last_->flight_next) = &made;
   flight_last_ = &made;
   ++in_flight_count_;
+  made.user_data = sqe.user_data;
+  made.opcode = sqe.opcode;
+  made.sqe_flags = sqe.flags;
+  made.number = next_request_++;
+  by_user_data_.add(made);
   return made;
 }
 
@@ -282,7 +235,9 @@ void sim_kernel::free_request(request& gone) noexcept {
   (before == nullptr ? flight_first_ : before->flight_next) = after;
   (after == nullptr ? flight_last_ : after->flight_previous) = before;
   --in_flight_count_;
+  by_user_data_.remove(gone);
   gone.disarm();
+  gone.name = "";
   gone.text.clear();
   gone.size_limit = SIZE_MAX;
   gone.target.reset();
@@ -301,40 +256,22 @@ void sim_kernel::free_request(request& gone) noexcept {
 
 int sim_kernel::register_buffer_ring(void* ring, unsigned entry_count,
                                      std::uint16_t group) noexcept {
-  return system_call(call::register_buffers, group, [&] {
-    constexpr std::uintptr_t page_mask = 4095;
-    constexpr unsigned entry_max = 32768;
-    if (ring == nullptr) return -EFAULT;
-    if ((reinterpret_cast<std::uintptr_t>(ring) & page_mask) != 0) return -EINVAL;
-    if (!is_power_of_two(entry_count) || entry_count > entry_max) return -EINVAL;
-    if (groups_.count(group) != 0) return -EEXIST;
-    groups_[group] = {static_cast<io_uring_buf_ring*>(ring), entry_count, 0};
-    return 0;
-  });
+  return system_call(call::register_buffers, group,
+                     [&] { return queues_.register_buffers(ring, entry_count, group); });
 }
 
 int sim_kernel::unregister_buffer_ring(std::uint16_t group) noexcept {
   return system_call(call::unregister_buffers, group,
-                     [&] { return groups_.erase(group) == 0 ? -EINVAL : 0; });
+                     [&] { return queues_.unregister_buffers(group); });
 }
 
 bool sim_kernel::select_buffer(const request& asked, selected_buffer& chosen) noexcept {
-  const auto found = groups_.find(asked.group);
-  if (found == groups_.end()) return false;
-  const buffer_group& group = found->second;
-  const std::uint16_t tail =
-      std::atomic_ref<__u16>(group.ring->tail).load(std::memory_order_acquire);
-  if (tail == group.head) return false;
-  // The first entry lies where the ring begins; its last two bytes are the tail.
-  const auto* const entries = reinterpret_cast<const io_uring_buf*>(group.ring);
-  const io_uring_buf& entry = entries[group.head & (group.entry_count - 1)];
-  chosen.memory = reinterpret_cast<std::byte*>(entry.addr);
-  chosen.size = asked.size == 0 ? entry.len : std::min<std::size_t>(asked.size, entry.len);
-  chosen.flags = IORING_CQE_F_BUFFER | (unsigned{entry.bid} << IORING_CQE_BUFFER_SHIFT);
+  if (!queues_.select_buffer(asked.group, chosen)) return false;
+  if (asked.size != 0) chosen.size = std::min<std::size_t>(asked.size, chosen.size);
   return true;
 }
 
-void sim_kernel::take_buffer(const request& asked) noexcept { ++groups_[asked.group].head; }
+void sim_kernel::take_buffer(const request& asked) noexcept { queues_.use_buffer(asked.group); }
 
 // ---------------------------------------------------------------- control calls
 
@@ -457,7 +394,9 @@ int sim_kernel::pipe(int (&descriptors)[2]) noexcept {
 
 std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
                                   std::size_t size) noexcept {
+  bool is_carried_out = false;
   const auto sent = socket_call(call::sendfile, socket, [&](detail::socket& to) {
+    is_carried_out = true;
     const std::shared_ptr<detail::file> from = node_->find_file(file);
     if (from == nullptr) return -EBADF;
     if (!from->is_on_disk()) return -ESPIPE;
@@ -473,7 +412,8 @@ std::int64_t sim_kernel::sendfile(int socket, int file, std::int64_t& offset,
     if (count > 0) offset += count;
     return count;
   });
-  if (sent == -ECONNRESET || sent == -EPIPE) {
+  // A fault says so; what the socket says itself is no news to it.
+  if (!is_carried_out && ends_connection(-sent)) {
     if (const std::shared_ptr<detail::file> lost = node_->find_file(socket)) {
       lost->lose_connection();
     }
@@ -552,10 +492,7 @@ bool sim_kernel::end_everything() noexcept {
 }
 
 void sim_kernel::submit_detached(const io_uring_sqe& sqe) noexcept {
-  request& started = make_request();
-  started.user_data = sqe.user_data;
-  started.opcode = sqe.opcode;
-  started.sqe_flags = sqe.flags;
+  request& started = make_request(sqe);
   if (sqe.opcode == IORING_OP_CLOSE) {
     finish(started, 0);
   } else if (sqe.opcode == IORING_OP_ASYNC_CANCEL) {

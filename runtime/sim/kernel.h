@@ -7,12 +7,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
+#include <rill/runtime/heap_ring.h>
 #include <rill/runtime/kernel.h>
+#include <rill/runtime/request_table.h>
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
 #include <rill/runtime/uring_abi.h>
@@ -23,12 +23,7 @@ class node;
 class offload_event;
 class socket;
 
-/// A buffer chosen for one completion.
-struct selected_buffer {
-  std::byte* memory = nullptr;
-  std::size_t size = 0;
-  unsigned flags = 0;  ///< of the CQE
-};
+using rill::detail::selected_buffer;
 
 class sim_kernel final : public rill::kernel {
  public:
@@ -99,15 +94,11 @@ class sim_kernel final : public rill::kernel {
   std::size_t in_flight_count() const noexcept { return in_flight_count_; }
 
  private:
-  struct buffer_group {
-    io_uring_buf_ring* ring;
-    unsigned entry_count;
-    std::uint16_t head;
-  };
   struct completion {
     std::uint64_t user_data;
     std::int32_t result;
     std::uint32_t flags;
+    const char* name;  ///< of its operation, as faults know it
   };
   /// One that a fault shows later than it happened.
   struct held_completion {
@@ -137,14 +128,13 @@ class sim_kernel final : public rill::kernel {
   int copy_header(request& started) noexcept;
   int copy_destination(request& started, const void* name, unsigned size) noexcept;
 
-  void post(std::uint64_t user_data, int result, unsigned flags) noexcept;
-  bool queue_is_full() const noexcept;
+  void post(std::uint64_t user_data, int result, unsigned flags, const char* name = "") noexcept;
   bool hold(const completion& posted) noexcept;
   void show_held() noexcept;
   void show(const completion& posted) noexcept;
   bool place(const completion& posted) noexcept;
   void flush_overflow() noexcept;
-  request& make_request() noexcept;
+  request& make_request(const io_uring_sqe& sqe) noexcept;
   void free_request(request& gone) noexcept;
   void trace_completion(const request& of, int result, unsigned flags) noexcept;
 
@@ -156,29 +146,15 @@ class sim_kernel final : public rill::kernel {
   bool detached_ = false;
   std::int64_t detached_time_ = 0;
 
-  io_uring ring_{};
-  unsigned submission_head_ = 0;
-  unsigned submission_tail_ = 0;
-  unsigned submission_flags_ = 0;
-  unsigned submission_dropped_ = 0;
-  unsigned submission_mask_ = 0;
-  unsigned submission_entries_ = 0;
-  unsigned completion_head_ = 0;
-  unsigned completion_tail_ = 0;
-  unsigned completion_flags_ = 0;
-  unsigned completion_mask_ = 0;
-  unsigned completion_entries_ = 0;
-  unsigned completion_overflow_ = 0;
-  std::vector<unsigned> submission_array_;
-  std::vector<io_uring_sqe> submissions_;
-  std::vector<io_uring_cqe> completions_;
+  rill::detail::heap_ring queues_;
   std::deque<completion> overflow_;
   std::vector<held_completion> held_;  // by order of happening
   owned_timer<sim_kernel> show_;
 
-  std::map<std::uint16_t, buffer_group> groups_;
   std::vector<std::unique_ptr<request>> requests_;
   std::vector<request*> unused_;
+  rill::detail::request_table<request> by_user_data_;
+  std::uint64_t next_request_ = 0;
   request* flight_first_ = nullptr;
   request* flight_last_ = nullptr;
   std::size_t in_flight_count_ = 0;
@@ -197,6 +173,8 @@ class ring_file final : public file {
   progress attempt(request& tried) override;
 };
 
+/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
+bool ends_connection(int error) noexcept;
 const char* name_of_opcode(unsigned opcode) noexcept;
 const char* name_of(const io_uring_sqe& sqe) noexcept;
 /// Its result is a number of bytes.

@@ -12,8 +12,6 @@ namespace {
 // How long Linux asks for the owner of an address on the local network before it gives up with
 // EHOSTUNREACH: three ARP requests, a second apart.
 constexpr std::int64_t address_resolution_time = 3'000'000'000;
-// A datagram that is reordered is late by up to this many longest latencies.
-constexpr std::int64_t reordering_latencies = 10;
 
 }  // namespace
 
@@ -118,10 +116,7 @@ verdict network::judge(packet& sent) {
   if (sent.kind != packet_kind::tcp) {
     if (random_.chance(options.udp_loss)) on.dropped = true;
     if (random_.chance(options.udp_duplication)) ++on.copy_count;
-    if (random_.chance(options.udp_reordering)) {
-      on.overtakes = true;
-      on.delay += random_.between(0, longest * reordering_latencies);
-    }
+    if (random_.chance(options.udp_reordering)) on.reorder(random_, longest);
   }
   if (!engine_->faults.empty()) engine_->faults.judge(sent, engine_->now(), longest, on);
   return on;

@@ -30,7 +30,8 @@ struct connection_key {
   endpoint peer;
   friend bool operator==(const connection_key&, const connection_key&) = default;
 };
-/// Only for look-ups: nothing ever walks the table in its order.
+/// For look-ups. A host that crashes or is destroyed walks the table, which then is emptied without
+/// a packet, an event or a trace that could tell in which order.
 struct connection_key_hash {
   std::size_t operator()(const connection_key& key) const noexcept {
     return key.local.hash() ^ (key.peer.hash() >> 3);

@@ -52,8 +52,8 @@ struct world_options {
   /// Virtual time after which run() gives up on tasks that neither end nor deadlock.
   std::chrono::nanoseconds run_limit = std::chrono::hours(24 * 7);
 
-  /// Events after which run() gives up as well: tasks that wake each other in circles use up little
-  /// virtual time, but all of the real one.
+  /// Events after which run(), run_for() and the end of a world give up as well: tasks that wake
+  /// each other in circles use up little virtual time, but all of the real one.
   std::uint64_t step_max = 50'000'000;
 
   /// Of every loop; small queues make a full one easy to test.

@@ -14,11 +14,11 @@
 namespace rill::sim::detail {
 
 signal_file::signal_file(sim_kernel& of, std::span<const int> numbers)
-    : kernel_(&of), numbers_(numbers.begin(), numbers.end()) {
-  kernel_->host().add_signal_file(*this);
+    : node_(&of.host()), kernel_(&of), numbers_(numbers.begin(), numbers.end()) {
+  node_->add_signal_file(*this);
 }
 
-signal_file::~signal_file() { kernel_->host().remove_signal_file(*this); }
+signal_file::~signal_file() { node_->remove_signal_file(*this); }
 
 void signal_file::add(int number) {
   // A signal that is pending already is not counted twice (signal(7), standard signals).

@@ -27,7 +27,8 @@ class signal_file final : public file {
   progress attempt(request& tried) override;
 
  private:
-  sim_kernel* kernel_;
+  node* node_;  // which outlives the kernels
+  const sim_kernel* kernel_;
   std::set<int> numbers_;
   std::deque<int> pending_;
 };

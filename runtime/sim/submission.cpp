@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -36,11 +37,7 @@ int check_transfer(const io_uring_sqe& sqe) noexcept {
   const bool selects = (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
   if (sends) return multishot || selects ? refuse("sending from provided buffers") : 0;
   if (!multishot) return 0;
-  // A multishot recvmsg carries one msghdr, a multishot recv no length; both need a buffer ring.
-  const unsigned length = sqe.opcode == IORING_OP_RECVMSG ? 1 : 0;
-  const bool is_right =
-      selects && sqe.len == length && (sqe.msg_flags & unsigned{MSG_WAITALL}) == 0;
-  return is_right ? 0 : -EINVAL;
+  return rill::detail::is_valid_multishot(sqe) ? 0 : -EINVAL;
 }
 
 /// The flags of open(2) that file.cpp uses; the path is copied.
@@ -100,8 +97,7 @@ const char* name_of_opcode(unsigned opcode) noexcept {
   }
 }
 
-/// Errors after which a connection is no more (tcp_reset(), tcp_write_err()).
-static bool ends_connection(int error) noexcept {
+bool ends_connection(int error) noexcept {
   return error == ECONNRESET || error == EPIPE || error == ETIMEDOUT || error == EHOSTUNREACH;
 }
 
@@ -132,10 +128,8 @@ const char* name_of(const io_uring_sqe& sqe) noexcept {
 
 /// The one place that every operation passes on its way down.
 void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
-  request& started = make_request();
-  started.user_data = sqe.user_data;
-  started.opcode = sqe.opcode;
-  started.sqe_flags = sqe.flags;
+  request& started = make_request(sqe);
+  started.name = name_of(sqe);
   started.modifiers = sqe.ioprio;
   started.group = sqe.buf_group;
   started.descriptor = sqe.fd;
@@ -148,8 +142,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
     return;
   }
-  const char* const name = name_of(sqe);
-  if (const int error = engine_->interact(node_->id, name); error != 0) {
+  if (const int error = engine_->interact(node_->id, started.name); error != 0) {
     if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
     const std::shared_ptr<file> target = ends_connection(error) && moves_bytes(sqe)
                                              ? node_->find_file(sqe.fd)
@@ -163,7 +156,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
     const std::size_t most =
         sqe.len > 1 && sqe.opcode != IORING_OP_RECVMSG && sqe.opcode != IORING_OP_SENDMSG ? sqe.len
                                                                                           : whole;
-    const std::size_t limit = engine_->faults.shortened(node_->id, name, most);
+    const std::size_t limit = engine_->faults.shortened(node_->id, started.name, most);
     if (limit != most) started.size_limit = limit;
   }
   dispatch(started, sqe);
@@ -290,20 +283,20 @@ void sim_kernel::start_on_file(request& started) {
 void sim_kernel::start_on_disk(request& started) {
   std::int64_t time = engine_->draw(disk_random_, engine_->options.disk_time);
   if (!engine_->faults.empty()) {
-    time +=
-        engine_->faults.delay_of(fault_kind::slow_disk, node_->id, name_of_opcode(started.opcode));
+    time += engine_->faults.delay_of(fault_kind::slow_disk, node_->id, started.name);
   }
   engine_->events.arm(started, engine_->now() + time);
 }
 
 void sim_kernel::disk_is_done(request& asked) noexcept {
-  node_->storage.is_full =
-      !engine_->faults.empty() && engine_->faults.holds(fault_kind::full_disk, node_->id);
-  if (asked.opcode == IORING_OP_OPENAT) {
-    finish(asked, open_path(asked));
-  } else {
-    finish(asked, static_cast<disk_file&>(*asked.target).carry_out(asked));
-  }
+  const bool takes_room = asked.opcode == IORING_OP_OPENAT || asked.opcode == IORING_OP_WRITE;
+  node_->storage.is_full = takes_room && !engine_->faults.empty() &&
+                           engine_->faults.hits(fault_kind::full_disk, node_->id, asked.name);
+  const int result = asked.opcode == IORING_OP_OPENAT
+                         ? open_path(asked)
+                         : static_cast<disk_file&>(*asked.target).carry_out(asked);
+  node_->storage.is_full = false;
+  finish(asked, result);
 }
 
 int sim_kernel::open_path(const request& asked) {
@@ -405,16 +398,22 @@ void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
   const bool all = any || (sqe.cancel_flags & IORING_ASYNC_CANCEL_ALL) != 0;
   std::vector<request*> found;
   bool is_busy = false;
-  for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
-    const bool matches =
-        any || (by_descriptor ? each->descriptor == sqe.fd : each->user_data == sqe.addr);
-    if (!matches) continue;
+  const auto look_at = [&](request& each) {
     // What a disk works on ends by itself.
-    if (each->is_armed()) is_busy = true;
-    if (each->waits_in == nullptr) continue;
-    found.push_back(each);
-    if (!all) break;
+    if (each.is_armed()) is_busy = true;
+    if (each.waits_in != nullptr) found.push_back(&each);
+  };
+  if (any || by_descriptor) {
+    for (request* each = flight_first_; each != nullptr; each = each->flight_next) {
+      if (any || each->descriptor == sqe.fd) look_at(*each);
+    }
+  } else {
+    by_user_data_.visit(sqe.addr, look_at);
+    std::sort(found.begin(), found.end(),
+              [](const request* a, const request* b) { return a->number < b->number; });
   }
+  // Of several one is meant: the newest, which Linux finds first.
+  if (!all && found.size() > 1) found.erase(found.begin(), found.end() - 1);
   // Linux answers the canceller first: the target's completion is work for the end of enter().
   const int count = static_cast<int>(found.size());
   const int none = is_busy ? -EALREADY : -ENOENT;

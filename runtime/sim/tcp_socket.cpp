@@ -17,10 +17,7 @@
 namespace rill::sim::detail {
 namespace {
 
-constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE;
-// receive_state(): nothing to say yet.
-constexpr int wait = 1;
 
 }  // namespace
 
@@ -165,36 +162,15 @@ void tcp_socket::established(std::shared_ptr<tcp_connection> ready) {
 
 void tcp_socket::forget(tcp_connection& failed) noexcept { std::erase(half_open_, &failed); }
 
-progress tcp_socket::accept(request& tried) {
-  if (!claim_.listening) {
-    tried.owner->finish(tried, -EINVAL);
-    return progress::finished;
+int tcp_socket::open_ready(void* name, socklen_t* size) {
+  const std::shared_ptr<tcp_connection> taken = std::move(ready_.front());
+  ready_.pop_front();
+  if (name != nullptr) {
+    unsigned length = *size;
+    encode(taken->peer(), family_, name, length);
+    *size = length;
   }
-  const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
-  for (bool first = true; first || !ready_.empty(); first = false) {
-    // io_accept() takes a descriptor before it looks for a connection.
-    if (!node_->has_free_descriptor()) {
-      tried.owner->finish(tried, -EMFILE);
-      return progress::finished;
-    }
-    if (ready_.empty()) return progress::would_block;
-    std::shared_ptr<tcp_connection> taken = std::move(ready_.front());
-    ready_.pop_front();
-    const endpoint from = taken->peer();
-    const int descriptor = node_->open(std::make_shared<tcp_socket>(*this, std::move(taken)));
-    if (tried.memory != nullptr && !multishot) {
-      auto& size = *reinterpret_cast<socklen_t*>(tried.offset);
-      unsigned length = size;
-      encode(from, family_, tried.memory, length);
-      size = length;
-    }
-    const unsigned flags = ready_.empty() ? 0U : unsigned{IORING_CQE_F_SOCK_NONEMPTY};
-    if (!multishot || !tried.owner->post_more(tried, descriptor, flags)) {
-      tried.owner->finish(tried, descriptor, flags);
-      return progress::finished;
-    }
-  }
-  return progress::would_block;
+  return node_->open(std::make_shared<tcp_socket>(*this, taken));
 }
 
 // ---------------------------------------------------------------- connecting
@@ -266,6 +242,10 @@ progress tcp_socket::connect(request& tried) {
 
 // ---------------------------------------------------------------- receiving
 
+const byte_queue* tcp_socket::received() const noexcept {
+  return connection_ == nullptr ? nullptr : &connection_->incoming();
+}
+
 int tcp_socket::receive_state() {
   if (connection_ == nullptr) return -ENOTCONN;
   tcp_connection& from = *connection_;
@@ -275,104 +255,14 @@ int tcp_socket::receive_state() {
   return wait;
 }
 
-unsigned tcp_socket::more_flag() const noexcept {
-  // A FIN counts as something to read, even after the last byte (tcp_inq_hint()).
-  const bool more = !connection_->incoming().empty() || connection_->peer_finished();
-  return more ? unsigned{IORING_CQE_F_SOCK_NONEMPTY} : 0U;
+bool tcp_socket::is_receive_over() const noexcept {
+  return connection_->peer_finished() || connection_->has_error() ||
+         connection_->reading_stopped() || connection_->is_closed();
 }
 
-progress tcp_socket::receive(request& tried) {
-  if ((tried.flags & ~receive_flags) != 0) {
-    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
-    return progress::finished;
-  }
-  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_into_buffers(tried);
-  return receive_into_memory(tried);
-}
-
-progress tcp_socket::receive_into_buffers(request& tried) {
-  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
-  for (;;) {
-    // io_recv() chooses the buffer first: an empty ring ends it even when nothing has come.
-    selected_buffer chosen;
-    if (!tried.owner->select_buffer(tried, chosen)) {
-      tried.owner->finish(tried, -ENOBUFS);
-      return progress::finished;
-    }
-    if (connection_ == nullptr || connection_->incoming().empty()) {
-      const int state = receive_state();
-      if (state == wait) return progress::would_block;
-      tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
-      return progress::finished;
-    }
-    const std::size_t size = tried.limited(std::min(chosen.size, connection_->incoming().size()));
-    std::memcpy(chosen.memory, connection_->incoming().data(), size);
-    if ((tried.flags & MSG_PEEK) == 0) connection_->consume(size);
-    tried.owner->take_buffer(tried);
-    const unsigned flags = chosen.flags | more_flag();
-    const int result = static_cast<int>(size);
-    if (!multishot || !tried.owner->post_more(tried, result, flags)) {
-      tried.owner->finish(tried, result, flags);
-      return progress::finished;
-    }
-    if (connection_->incoming().empty() && !connection_->peer_finished()) {
-      return receive_state_after_bytes(tried);
-    }
-  }
-}
-
-/// A multishot has taken all there was: an error or the end may already stand behind the bytes.
-progress tcp_socket::receive_state_after_bytes(request& tried) {
-  const int state = receive_state();
-  if (state == wait) return progress::would_block;
-  tried.owner->finish(tried, state, state == 0 ? more_flag() : 0U);
-  return progress::finished;
-}
-
-progress tcp_socket::receive_into_memory(request& tried) {
-  std::size_t wanted = 0;
-  for (const iovec& piece : tried.pieces) wanted += piece.iov_len;
-  if (wanted == 0 && connection_ != nullptr && tried.done == 0) {
-    tried.owner->finish(tried, 0);
-    return progress::finished;
-  }
-  const bool peek = (tried.flags & MSG_PEEK) != 0;
-  if (connection_ != nullptr) {
-    const byte_queue& incoming = connection_->incoming();
-    const std::size_t size =
-        tried.limited(tried.done + std::min(wanted - tried.done, incoming.size())) - tried.done;
-    scatter(tried.pieces, peek ? 0 : tried.done, incoming.data(), size);
-    if (peek) {
-      // Nothing is consumed, so what counts is what lies there now.
-      tried.done = size;
-    } else if (size != 0) {
-      connection_->consume(size);
-      tried.done += size;
-    }
-  }
-  const bool enough =
-      (tried.flags & MSG_WAITALL) != 0
-          ? tried.done == wanted || (tried.done != 0 && tried.done == tried.size_limit)
-          : tried.done != 0;
-  int result = static_cast<int>(tried.done);
-  if (!enough) {
-    if (tried.done != 0) {
-      // With MSG_WAITALL the end of the stream or an error gives what there is; the error stays.
-      const bool over = connection_->peer_finished() || connection_->has_error() ||
-                        connection_->reading_stopped() || connection_->is_closed();
-      if (!over) return progress::would_block;
-    } else {
-      result = receive_state();
-      if (result == wait) return progress::would_block;
-    }
-  }
-  if (tried.header != nullptr && result >= 0) {
-    tried.header->msg_namelen = 0;
-    tried.header->msg_controllen = 0;
-    tried.header->msg_flags = 0;
-  }
-  tried.owner->finish(tried, result, result >= 0 && connection_ ? more_flag() : 0U);
-  return progress::finished;
+bool tcp_socket::has_more() const noexcept {
+  return connection_ != nullptr &&
+         (!connection_->incoming().empty() || connection_->peer_finished());
 }
 
 // ---------------------------------------------------------------- sending
@@ -443,13 +333,15 @@ progress tcp_socket::send(request& tried) {
 progress tcp_socket::attempt(request& tried) {
   switch (tried.opcode) {
     case IORING_OP_ACCEPT:
-      return accept(tried);
+      if (claim_.listening) return accept_at(*this, *node_, tried);
+      tried.owner->finish(tried, -EINVAL);
+      return progress::finished;
     case IORING_OP_CONNECT:
       return connect(tried);
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
     case IORING_OP_READ:
-      return receive(tried);
+      return receive_from(*this, tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
     case IORING_OP_WRITE:

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include <rill/runtime/sim/socket.h>
+#include <rill/runtime/sim/stream_end.h>
 #include <rill/runtime/sim/tcp.h>
 
 namespace rill::sim::detail {
 
-class tcp_socket final : public internet_socket {
+class tcp_socket final : public internet_socket, private stream_end {
  public:
   tcp_socket(node& on, int socket_family);
   /// What accept() returns.
@@ -43,21 +44,22 @@ class tcp_socket final : public internet_socket {
   void options_changed() override;
 
  private:
-  progress accept(request& tried);
   progress connect(request& tried);
   int start_connecting(request& tried);
   bool choose_port(endpoint& local, const endpoint& peer) const;
-  progress receive(request& tried);
-  progress receive_into_buffers(request& tried);
-  progress receive_state_after_bytes(request& tried);
-  progress receive_into_memory(request& tried);
-  /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
-  int receive_state();
+  const byte_queue* received() const noexcept override;
+  void take(std::size_t size) override { connection_->consume(size); }
+  void room_is_made() override {}  // the connection tells its peer when it is worth a packet
+  int receive_state() override;
+  bool is_receive_over() const noexcept override;
+  bool tells_more() const noexcept override { return true; }
+  bool has_more() const noexcept override;
+  bool has_ready() const noexcept override { return !ready_.empty(); }
+  int open_ready(void* name, socklen_t* size) override;
   progress send(request& tried);
   /// Why nothing can be sent; 0 if it can, or might soon.
   int send_failure();
   bool is_send_over() const noexcept;
-  unsigned more_flag() const noexcept;
   void close_listener();
 
   std::shared_ptr<tcp_connection> connection_;

@@ -22,14 +22,7 @@ constexpr std::size_t datagram_max_v6 = 65527;
 // What a queued datagram costs beside its bytes: about Linux's sk_buff.
 constexpr std::size_t datagram_overhead = 768;
 
-constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
-
-std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
-  std::size_t total = 0;
-  for (const iovec& piece : pieces) total += piece.iov_len;
-  return total;
-}
 
 }  // namespace
 
@@ -170,36 +163,22 @@ int udp_socket::send(request& tried) {
   return static_cast<int>(size);
 }
 
-void udp_socket::pop() {
+// ---------------------------------------------------------------- receiving
+
+void udp_socket::drop_first() {
   queued_size_ -= queue_.front().bytes.size() + datagram_overhead;
   queue_.pop_front();
 }
 
-// ---------------------------------------------------------------- receiving
-
-progress udp_socket::receive(request& tried) {
-  if ((tried.flags & ~receive_flags) != 0) {
-    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
-    return progress::finished;
-  }
-  if (error_ != 0) {
-    tried.owner->finish(tried, -std::exchange(error_, 0));
-    return progress::finished;
-  }
-  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_multishot(tried);
-  if (queue_.empty()) {
-    if (!read_stopped_) return progress::would_block;
-    tried.owner->finish(tried, 0);
-    return progress::finished;
-  }
-  receive_one(tried);
-  return progress::finished;
+unsigned udp_socket::write_name(void* into, unsigned room) const {
+  encode(queue_.front().from, family_, into, room);
+  return room;
 }
 
 /// The own address that a datagram came to, as a control message. Gives the message's size.
-unsigned udp_socket::put_control(const datagram& taken, void* into, unsigned room,
-                                 int& flags) const noexcept {
+unsigned udp_socket::write_control(void* into, unsigned room, int& flags) const noexcept {
   if (!tells_address_) return 0;
+  const datagram& taken = queue_.front();
   const auto put = [&](int level, int type, const auto& content) -> unsigned {
     if (room < CMSG_SPACE(sizeof(content))) {
       flags |= MSG_CTRUNC;
@@ -229,92 +208,6 @@ unsigned udp_socket::put_control(const datagram& taken, void* into, unsigned roo
   return put(IPPROTO_IP, IP_PKTINFO, told);
 }
 
-void udp_socket::receive_one(request& tried) {
-  const datagram& taken = queue_.front();
-  const std::size_t room = total_size(tried.pieces);
-  const std::size_t copied = std::min(room, taken.bytes.size());
-  scatter(tried.pieces, 0, taken.bytes.data(), copied);
-  const bool cut = copied < taken.bytes.size();
-  if (tried.header != nullptr) {
-    unsigned length = tried.name_size;
-    if (tried.header->msg_name != nullptr) {
-      encode(taken.from, family_, tried.header->msg_name, length);
-      tried.header->msg_namelen = length;
-    }
-    int flags = cut ? MSG_TRUNC : 0;
-    tried.header->msg_controllen =
-        put_control(taken, tried.header->msg_control, tried.control_size, flags);
-    tried.header->msg_flags = flags;
-  }
-  const bool whole = (tried.flags & MSG_TRUNC) != 0;
-  const int result = static_cast<int>(whole ? taken.bytes.size() : copied);
-  if ((tried.flags & MSG_PEEK) == 0) pop();
-  tried.owner->finish(tried, result);
-}
-
-int udp_socket::fill_message(const request& tried, const datagram& taken, std::byte* into,
-                             std::size_t room) {
-  // The layout of io_recvmsg_multishot(): header, room for the name, room for control, payload.
-  io_uring_recvmsg_out head{};
-  const std::size_t before = sizeof(head) + tried.name_size + tried.control_size;
-  if (room < before) return -EFAULT;
-  unsigned length = tried.name_size;
-  encode(taken.from, family_, into + sizeof(head), length);
-  const std::size_t copied = std::min(room - before, taken.bytes.size());
-  const bool cut = copied < taken.bytes.size();
-  head.namelen = tried.name_size == 0 ? 0 : length;
-  head.payloadlen =
-      static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
-  int flags = cut ? MSG_TRUNC : 0;
-  head.controllen =
-      put_control(taken, into + sizeof(head) + tried.name_size, tried.control_size, flags);
-  head.flags = static_cast<__u32>(flags);
-  std::memcpy(into, &head, sizeof(head));
-  if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
-  return static_cast<int>(before + copied);
-}
-
-progress udp_socket::receive_multishot(request& tried) {
-  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
-  const bool with_name = tried.opcode == IORING_OP_RECVMSG;
-  for (;;) {
-    selected_buffer chosen;
-    if (!tried.owner->select_buffer(tried, chosen)) {
-      tried.owner->finish(tried, -ENOBUFS);
-      return progress::finished;
-    }
-    if (queue_.empty()) {
-      if (!read_stopped_) return progress::would_block;
-      tried.owner->finish(tried, 0);
-      return progress::finished;
-    }
-    const datagram& taken = queue_.front();
-    const bool is_empty = taken.bytes.empty();
-    int result = 0;
-    if (with_name) {
-      result = fill_message(tried, taken, chosen.memory, chosen.size);
-    } else {
-      const std::size_t copied = std::min(chosen.size, taken.bytes.size());
-      if (copied != 0) std::memcpy(chosen.memory, taken.bytes.data(), copied);
-      result = static_cast<int>(copied);
-    }
-    if (result < 0) {
-      tried.owner->finish(tried, result);
-      return progress::finished;
-    }
-    pop();
-    // Without a header nothing was written, so the buffer stays in the ring. An empty datagram
-    // looks like the end of a stream to Linux and ends a multishot.
-    const bool keeps_buffer = !with_name && is_empty;
-    if (!keeps_buffer) tried.owner->take_buffer(tried);
-    const unsigned flags = keeps_buffer ? 0U : chosen.flags;
-    if (!multishot || is_empty || !tried.owner->post_more(tried, result, flags)) {
-      tried.owner->finish(tried, result, flags);
-      return progress::finished;
-    }
-  }
-}
-
 progress udp_socket::attempt(request& tried) {
   int result = 0;
   switch (tried.opcode) {
@@ -324,7 +217,7 @@ progress udp_socket::attempt(request& tried) {
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
     case IORING_OP_READ:
-      return receive(tried);
+      return receive_from(*this, tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
     case IORING_OP_WRITE:

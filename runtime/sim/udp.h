@@ -5,11 +5,12 @@
 #include <deque>
 #include <vector>
 
+#include <rill/runtime/sim/datagram_end.h>
 #include <rill/runtime/sim/socket.h>
 
 namespace rill::sim::detail {
 
-class udp_socket final : public internet_socket {
+class udp_socket final : public internet_socket, private datagram_end {
  public:
   udp_socket(node& on, int socket_family);
   ~udp_socket() override { give_up_port(); }
@@ -44,12 +45,16 @@ class udp_socket final : public internet_socket {
   int send(request& tried);
   bool bind_if_needed(int& status);
   bool source_of(const request& tried, const endpoint& to, endpoint& from) const noexcept;
-  unsigned put_control(const datagram& taken, void* into, unsigned room, int& flags) const noexcept;
-  progress receive(request& tried);
-  progress receive_multishot(request& tried);
-  void receive_one(request& tried);
-  int fill_message(const request& tried, const datagram& taken, std::byte* into, std::size_t room);
-  void pop();
+
+  const std::vector<std::byte>* first() const noexcept override {
+    return queue_.empty() ? nullptr : &queue_.front().bytes;
+  }
+  unsigned write_name(void* into, unsigned room) const override;
+  unsigned write_control(void* into, unsigned room, int& flags) const noexcept override;
+  void drop_first() override;
+  bool is_read_stopped() const noexcept override { return read_stopped_; }
+  int take_receive_error() noexcept override { return -pending_error(); }
+  bool knows_plain_buffers() const noexcept override { return true; }
 
   std::deque<datagram> queue_;
   std::size_t queued_size_ = 0;

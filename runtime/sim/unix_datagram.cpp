@@ -15,24 +15,27 @@
 namespace rill::sim::detail {
 namespace {
 
-constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
 // net.unix.max_dgram_qlen: the queue is full when there are more than this many in it.
 constexpr std::size_t queue_max = 10;
 // What unix_dgram_sendmsg() leaves of the send buffer for itself.
 constexpr std::size_t send_overhead = 32;
 
-std::size_t total_size(const std::vector<iovec>& pieces) noexcept {
-  std::size_t total = 0;
-  for (const iovec& piece : pieces) total += piece.iov_len;
-  return total;
-}
-
 }  // namespace
 
 unix_datagram::unix_datagram(node& on) : unix_socket(on, SOCK_DGRAM) {}
 
-unix_datagram::~unix_datagram() {
+unix_datagram::~unix_datagram() { wake_senders(); }
+
+void unix_datagram::keep_waiting(unix_datagram& sender) {
+  const auto weak = std::static_pointer_cast<unix_datagram>(sender.shared_from_this());
+  const bool is_known =
+      std::any_of(waiting_senders_.begin(), waiting_senders_.end(),
+                  [&](const std::weak_ptr<unix_datagram>& each) { return each.lock() == weak; });
+  if (!is_known) waiting_senders_.push_back(weak);
+}
+
+void unix_datagram::wake_senders() {
   for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
     if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
   }
@@ -73,7 +76,11 @@ unsigned unix_datagram::poll_state() noexcept {
   if (read_stopped_) state |= POLLRDHUP;
   if (read_stopped_ && write_stopped_) state |= POLLHUP;
   const std::shared_ptr<unix_datagram> peer = peer_.lock();
-  if (peer == nullptr || !peer->is_full()) state |= POLLOUT | POLLWRNORM;
+  if (peer == nullptr || !peer->is_full()) {
+    state |= POLLOUT | POLLWRNORM;
+  } else {
+    peer->keep_waiting(*this);  // who hears that there is no room is told when there is
+  }
   if (error_ != 0) state |= POLLERR;
   return state;
 }
@@ -136,7 +143,7 @@ progress unix_datagram::send(request& tried) {
   }
   const auto self = std::static_pointer_cast<unix_datagram>(shared_from_this());
   if (to->is_full()) {
-    to->waiting_senders_.push_back(self);
+    to->keep_waiting(*this);
     return progress::would_block;
   }
   datagram made;
@@ -153,107 +160,22 @@ progress unix_datagram::send(request& tried) {
   return progress::finished;
 }
 
-std::string unix_datagram::name_of(const datagram& taken) {
-  const std::shared_ptr<unix_datagram> sender = taken.sender.lock();
-  return sender == nullptr ? taken.from : sender->shown_name_;
-}
-
-void unix_datagram::pop() {
-  const bool was_full = is_full();
-  queue_.pop_front();
-  if (!was_full) return;
-  for (const std::weak_ptr<unix_datagram>& each : std::exchange(waiting_senders_, {})) {
-    if (const std::shared_ptr<unix_datagram> sender = each.lock()) sender->changed(false, true);
-  }
-}
-
 // ---------------------------------------------------------------- receiving
 
-progress unix_datagram::receive(request& tried) {
-  if ((tried.flags & ~receive_flags) != 0) {
-    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
-    return progress::finished;
-  }
-  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_multishot(tried);
-  if (queue_.empty()) {
-    if (!read_stopped_) return progress::would_block;
-    tried.owner->finish(tried, 0);
-    return progress::finished;
-  }
-  receive_one(tried);
-  return progress::finished;
+void unix_datagram::drop_first() {
+  const bool was_full = is_full();
+  queue_.pop_front();
+  if (was_full) wake_senders();
 }
 
-void unix_datagram::receive_one(request& tried) {
+/// unix_copy_addr(): what the sender is bound to now, and nothing for one without a name.
+unsigned unix_datagram::write_name(void* into, unsigned room) const {
   const datagram& taken = queue_.front();
-  const std::size_t copied = std::min(total_size(tried.pieces), taken.bytes.size());
-  scatter(tried.pieces, 0, taken.bytes.data(), copied);
-  const bool cut = copied < taken.bytes.size();
-  if (tried.header != nullptr) {
-    // unix_copy_addr(): an unnamed sender has no name at all.
-    const std::string from = name_of(taken);
-    unsigned length = from.empty() ? 0U : tried.name_size;
-    if (tried.header->msg_name != nullptr) {
-      if (length != 0) encode_unix(from, tried.header->msg_name, length);
-      tried.header->msg_namelen = length;
-    }
-    tried.header->msg_controllen = 0;
-    tried.header->msg_flags = cut ? MSG_TRUNC : 0;
-  }
-  const bool whole = (tried.flags & MSG_TRUNC) != 0;
-  const int result = static_cast<int>(whole ? taken.bytes.size() : copied);
-  const bool peek = (tried.flags & MSG_PEEK) != 0;
-  tried.owner->finish(tried, result);
-  if (!peek) pop();
-}
-
-int unix_datagram::fill_message(const request& tried, std::byte* into, std::size_t room) {
-  const datagram& taken = queue_.front();
-  io_uring_recvmsg_out head{};
-  const std::size_t before = sizeof(head) + tried.name_size + tried.control_size;
-  if (room < before) return -EFAULT;
-  const std::string from = name_of(taken);
-  unsigned length = from.empty() ? 0U : tried.name_size;
-  if (length != 0) encode_unix(from, into + sizeof(head), length);
-  const std::size_t copied = std::min(room - before, taken.bytes.size());
-  const bool cut = copied < taken.bytes.size();
-  head.namelen = length;
-  head.payloadlen =
-      static_cast<__u32>((tried.flags & MSG_TRUNC) != 0 ? taken.bytes.size() : copied);
-  head.flags = cut ? MSG_TRUNC : 0;
-  std::memcpy(into, &head, sizeof(head));
-  if (copied != 0) std::memcpy(into + before, taken.bytes.data(), copied);
-  return static_cast<int>(before + copied);
-}
-
-progress unix_datagram::receive_multishot(request& tried) {
-  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
-  if (tried.opcode != IORING_OP_RECVMSG) {
-    tried.owner->finish(tried, refuse("receiving Unix datagrams without their header"));
-    return progress::finished;
-  }
-  for (;;) {
-    selected_buffer chosen;
-    if (!tried.owner->select_buffer(tried, chosen)) {
-      tried.owner->finish(tried, -ENOBUFS);
-      return progress::finished;
-    }
-    if (queue_.empty()) {
-      if (!read_stopped_) return progress::would_block;
-      tried.owner->finish(tried, 0);
-      return progress::finished;
-    }
-    const int result = fill_message(tried, chosen.memory, chosen.size);
-    if (result < 0) {
-      tried.owner->finish(tried, result);
-      return progress::finished;
-    }
-    tried.owner->take_buffer(tried);
-    const bool goes_on = multishot && tried.owner->post_more(tried, result, chosen.flags);
-    if (!goes_on) tried.owner->finish(tried, result, chosen.flags);
-    pop();
-    if (!goes_on) return progress::finished;
-  }
+  const std::shared_ptr<unix_datagram> sender = taken.sender.lock();
+  const std::string& from = sender == nullptr ? taken.from : sender->shown_name_;
+  if (from.empty()) return 0;
+  encode_unix(from, into, room);
+  return room;
 }
 
 progress unix_datagram::attempt(request& tried) {
@@ -264,7 +186,7 @@ progress unix_datagram::attempt(request& tried) {
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
     case IORING_OP_READ:
-      return receive(tried);
+      return receive_from(*this, tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
     case IORING_OP_WRITE:

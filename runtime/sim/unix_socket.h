@@ -11,8 +11,10 @@
 #include <vector>
 
 #include <rill/runtime/sim/bytes.h>
+#include <rill/runtime/sim/datagram_end.h>
 #include <rill/runtime/sim/disk.h>
 #include <rill/runtime/sim/socket.h>
+#include <rill/runtime/sim/stream_end.h>
 
 namespace rill::sim::detail {
 
@@ -55,7 +57,7 @@ class unix_socket : public socket {
   std::shared_ptr<inode> inode_;  ///< of a path
 };
 
-class unix_stream final : public unix_socket {
+class unix_stream final : public unix_socket, private stream_end {
  public:
   explicit unix_stream(node& on);
   ~unix_stream() override;
@@ -77,23 +79,29 @@ class unix_stream final : public unix_socket {
   static void join(const std::shared_ptr<unix_stream>& one,
                    const std::shared_ptr<unix_stream>& other);
   int connect(const request& tried);
-  progress accept(request& tried);
-  progress receive(request& tried);
-  progress receive_into_buffers(request& tried);
+  const byte_queue* received() const noexcept override { return &incoming_; }
+  void take(std::size_t size) override { incoming_.consume(size); }
+  void room_is_made() override;
+  int receive_state() override;
+  bool is_receive_over() const noexcept override;
+  bool tells_more() const noexcept override { return false; }
+  bool has_more() const noexcept override { return false; }
+  bool has_ready() const noexcept override { return !ready_.empty(); }
+  int open_ready(void* name, socklen_t* size) override;
   progress send(request& tried);
   bool send_piece(request& tried);
   void wake_peer();
+  void wake_clients();
   std::size_t write(const std::byte* from, std::size_t size);
-  /// What a receive gives without bytes: 0 at the end, a negative errno, or 1 to wait.
-  int receive_state();
   int send_failure();
-  bool receive_is_over() const noexcept;
   bool peer_is_gone() const noexcept { return connected_ && peer_.expired(); }
 
   std::weak_ptr<unix_stream> peer_;
   std::string peer_name_;
   byte_queue incoming_;
   std::deque<std::shared_ptr<unix_stream>> ready_;  ///< of a listener
+  /// Those that found the queue full, in the order of their coming.
+  std::vector<std::weak_ptr<unix_stream>> waiting_clients_;
   std::size_t backlog_ = 0;
   bool listening_ = false;
   bool connected_ = false;
@@ -103,7 +111,7 @@ class unix_stream final : public unix_socket {
   int error_ = 0;
 };
 
-class unix_datagram final : public unix_socket {
+class unix_datagram final : public unix_socket, private datagram_end {
  public:
   explicit unix_datagram(node& on);
   ~unix_datagram() override;
@@ -118,6 +126,7 @@ class unix_datagram final : public unix_socket {
   progress attempt(request& tried) override;
   int pending_error() noexcept override;
   bool has_peer() const noexcept override { return connected_; }
+  bool keeps_order() const noexcept override { return false; }
 
  private:
   struct datagram {
@@ -129,18 +138,22 @@ class unix_datagram final : public unix_socket {
   int connect(const request& tried);
   progress send(request& tried);
   int find_receiver(const request& tried, std::shared_ptr<unix_datagram>& found);
-  progress receive(request& tried);
-  progress receive_multishot(request& tried);
-  void receive_one(request& tried);
-  int fill_message(const request& tried, std::byte* into, std::size_t room);
-  /// The name of who sent it, as it is now.
-  static std::string name_of(const datagram& taken);
+  const std::vector<std::byte>* first() const noexcept override {
+    return queue_.empty() ? nullptr : &queue_.front().bytes;
+  }
+  unsigned write_name(void* into, unsigned room) const override;
+  unsigned write_control(void*, unsigned, int&) const noexcept override { return 0; }
+  void drop_first() override;
+  bool is_read_stopped() const noexcept override { return read_stopped_; }
+  int take_receive_error() noexcept override { return 0; }
+  bool knows_plain_buffers() const noexcept override { return false; }
   bool is_full() const noexcept;
-  void pop();
+  void keep_waiting(unix_datagram& sender);
+  void wake_senders();
 
   std::deque<datagram> queue_;
   std::weak_ptr<unix_datagram> peer_;
-  /// Senders that found the queue full, in the order of their coming.
+  /// Senders and pollers that found the queue full, in the order of their coming.
   std::vector<std::weak_ptr<unix_datagram>> waiting_senders_;
   std::string peer_name_;
   bool connected_ = false;

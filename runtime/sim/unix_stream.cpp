@@ -15,16 +15,14 @@
 namespace rill::sim::detail {
 namespace {
 
-constexpr unsigned receive_flags = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr unsigned send_flags = MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE;
-// receive_state(): nothing to say yet.
-constexpr int wait = 1;
 
 }  // namespace
 
 unix_stream::unix_stream(node& on) : unix_socket(on, SOCK_STREAM) {}
 
 unix_stream::~unix_stream() {
+  wake_clients();
   for (const std::shared_ptr<unix_stream>& each : std::exchange(ready_, {})) {
     // Never accepted: its destructor tells the client, as for any unread connection.
     each->error_ = ECONNRESET;
@@ -81,7 +79,7 @@ int unix_stream::shutdown(int how) {
     peer->changed(true, true);
   }
   changed(true, true);
-  return 0;
+  return 0;  // who waits to connect here goes on waiting: unix_shutdown() wakes nobody
 }
 
 unsigned unix_stream::poll_state() noexcept {
@@ -102,6 +100,7 @@ int unix_stream::pending_error() noexcept { return std::exchange(error_, 0); }
 
 // ---------------------------------------------------------------- connecting
 
+/// 0, a negative errno, or `wait` while the listener's queue is full.
 int unix_stream::connect(const request& tried) {
   std::string to;
   if (const int status = decode_unix(tried.memory, static_cast<unsigned>(tried.offset), to);
@@ -114,8 +113,11 @@ int unix_stream::connect(const request& tried) {
   if (!listener->listening_ || listener->read_stopped_) return -ECONNREFUSED;
   if (listening_) return -EINVAL;
   if (connected_) return -EISCONN;
-  if (listener->ready_.size() > listener->backlog_) return -EAGAIN;
   const auto self = std::static_pointer_cast<unix_stream>(shared_from_this());
+  if (listener->ready_.size() > listener->backlog_) {
+    listener->waiting_clients_.push_back(self);
+    return wait;
+  }
   const auto made = std::make_shared<unix_stream>(*node_);
   made->shown_name_ = listener->name_;
   join(self, made);
@@ -124,38 +126,28 @@ int unix_stream::connect(const request& tried) {
   return 0;
 }
 
-progress unix_stream::accept(request& tried) {
-  const bool multishot = (tried.modifiers & IORING_ACCEPT_MULTISHOT) != 0;
-  if (!listening_ || read_stopped_) {
-    tried.owner->finish(tried, -EINVAL);
-    return progress::finished;
+/// There is room in the queue, or there never will be.
+void unix_stream::wake_clients() {
+  for (const std::weak_ptr<unix_stream>& each : std::exchange(waiting_clients_, {})) {
+    if (const std::shared_ptr<unix_stream> client = each.lock()) client->changed(false, true);
   }
-  for (bool first = true; first || !ready_.empty(); first = false) {
-    if (!node_->has_free_descriptor()) {
-      tried.owner->finish(tried, -EMFILE);
-      return progress::finished;
-    }
-    if (ready_.empty()) return progress::would_block;
-    const std::shared_ptr<unix_stream> taken = std::move(ready_.front());
-    ready_.pop_front();
-    const int descriptor = node_->open(taken);
-    if (tried.memory != nullptr && !multishot) {
-      auto& size = *reinterpret_cast<socklen_t*>(tried.offset);
-      unsigned length = size;
-      encode_unix(taken->peer_name_, tried.memory, length);
-      size = length;
-    }
-    if (!multishot || !tried.owner->post_more(tried, descriptor, 0)) {
-      tried.owner->finish(tried, descriptor);
-      return progress::finished;
-    }
+}
+
+int unix_stream::open_ready(void* name, socklen_t* size) {
+  const std::shared_ptr<unix_stream> taken = std::move(ready_.front());
+  ready_.pop_front();
+  wake_clients();
+  if (name != nullptr) {
+    unsigned length = *size;
+    encode_unix(taken->peer_name_, name, length);
+    *size = length;
   }
-  return progress::would_block;
+  return node_->open(taken);
 }
 
 // ---------------------------------------------------------------- receiving
 
-bool unix_stream::receive_is_over() const noexcept {
+bool unix_stream::is_receive_over() const noexcept {
   return peer_finished_ || read_stopped_ || error_ != 0 || !connected_;
 }
 
@@ -165,71 +157,8 @@ int unix_stream::receive_state() {
   return peer_finished_ || read_stopped_ ? 0 : wait;
 }
 
-progress unix_stream::receive_into_buffers(request& tried) {
-  const bool multishot = (tried.modifiers & IORING_RECV_MULTISHOT) != 0;
-  for (;;) {
-    selected_buffer chosen;
-    if (!tried.owner->select_buffer(tried, chosen)) {
-      tried.owner->finish(tried, -ENOBUFS);
-      return progress::finished;
-    }
-    if (incoming_.empty()) {
-      const int state = receive_state();
-      if (state == wait) return progress::would_block;
-      tried.owner->finish(tried, state);
-      return progress::finished;
-    }
-    const std::size_t size = tried.limited(std::min(chosen.size, incoming_.size()));
-    std::memcpy(chosen.memory, incoming_.data(), size);
-    if ((tried.flags & MSG_PEEK) == 0) incoming_.consume(size);
-    tried.owner->take_buffer(tried);
-    const int result = static_cast<int>(size);
-    const bool goes_on = multishot && tried.owner->post_more(tried, result, chosen.flags);
-    if (!goes_on) tried.owner->finish(tried, result, chosen.flags);
-    if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(false, true);
-    if (!goes_on) return progress::finished;
-  }
-}
-
-progress unix_stream::receive(request& tried) {
-  if ((tried.flags & ~receive_flags) != 0) {
-    tried.owner->finish(tried, refuse("receive flags " + std::to_string(tried.flags)));
-    return progress::finished;
-  }
-  if ((tried.sqe_flags & IOSQE_BUFFER_SELECT) != 0) return receive_into_buffers(tried);
-  std::size_t wanted = 0;
-  for (const iovec& piece : tried.pieces) wanted += piece.iov_len;
-  const bool peek = (tried.flags & MSG_PEEK) != 0;
-  const std::size_t size =
-      tried.limited(tried.done + std::min(wanted - tried.done, incoming_.size())) - tried.done;
-  scatter(tried.pieces, tried.done, incoming_.data(), size);
-  int result = static_cast<int>(tried.done + size);
-  if (!peek) {
-    incoming_.consume(size);
-    tried.done += size;
-  }
-  const bool all = (tried.flags & MSG_WAITALL) != 0 && !peek;
-  const bool over = receive_is_over();
-  if (wanted != 0 && (result == 0 || (all && tried.done < wanted && !over))) {
-    if (result != 0 && result == static_cast<int>(tried.size_limit)) {
-      // A fault cuts it short.
-    } else if (result != 0) {
-      if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(false, true);
-      return progress::would_block;
-    } else {
-      result = receive_state();
-      if (result == wait) return progress::would_block;
-    }
-  }
-  if (tried.header != nullptr && result >= 0) {
-    tried.header->msg_namelen = 0;
-    tried.header->msg_controllen = 0;
-    tried.header->msg_flags = 0;
-  }
-  const std::shared_ptr<unix_stream> peer = peer_.lock();
-  tried.owner->finish(tried, result);
-  if (peer != nullptr && size != 0) peer->changed(false, true);
-  return progress::finished;
+void unix_stream::room_is_made() {
+  if (const std::shared_ptr<unix_stream> peer = peer_.lock()) peer->changed(false, true);
 }
 
 // ---------------------------------------------------------------- sending
@@ -313,14 +242,19 @@ void unix_stream::wake_peer() {
 progress unix_stream::attempt(request& tried) {
   switch (tried.opcode) {
     case IORING_OP_ACCEPT:
-      return accept(tried);
-    case IORING_OP_CONNECT:
-      tried.owner->finish(tried, connect(tried));
+      if (listening_ && !read_stopped_) return accept_at(*this, *node_, tried);
+      tried.owner->finish(tried, -EINVAL);
       return progress::finished;
+    case IORING_OP_CONNECT:
+      if (const int status = connect(tried); status != wait) {
+        tried.owner->finish(tried, status);
+        return progress::finished;
+      }
+      return progress::would_block;
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
     case IORING_OP_READ:
-      return receive(tried);
+      return receive_from(*this, tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
     case IORING_OP_WRITE:

@@ -132,7 +132,8 @@ host& world::add_name_server(std::string_view address) {
 
 void world::run_while(const std::function<bool()>& condition) {
   detail::engine& time = state_->time;
-  const std::int64_t limit = time.now() + time.options.run_limit.count();
+  const std::int64_t limit =
+      rill::detail::deadline_after(time.now(), time.options.run_limit.count());
   const std::uint64_t step_limit = time.step_count + time.options.step_max;
   state_->look_at_all();
   for (;;) {
@@ -140,10 +141,8 @@ void world::run_while(const std::function<bool()>& condition) {
     if (!condition()) return;
     if (time.step_count < step_limit && time.step(limit)) continue;
     const bool stuck = time.events.next_deadline() == rill::detail::timer_node::never;
-    const std::string seed = " (seed " + std::to_string(time.seed) + ")\n" + state_->task_tree();
-    state_->report(stuck ? "deadlock" : "the longest time allowed has passed");
-    if (stuck) throw deadlock("deadlock: tasks wait and nothing can ever happen" + seed);
-    throw time_limit("programs still run after the longest time allowed" + seed);
+    if (stuck) state_->give_up<deadlock>("deadlock: tasks wait and nothing can ever happen");
+    state_->give_up<time_limit>("programs still run after the longest time allowed");
   }
 }
 
@@ -161,10 +160,14 @@ void world::run_until(const std::function<bool()>& condition) {
 
 void world::run_for(std::chrono::nanoseconds duration) {
   detail::engine& time = state_->time;
-  const std::int64_t until = time.now() + duration.count();
+  const std::int64_t until = rill::detail::deadline_after(time.now(), duration.count());
+  const std::uint64_t step_limit = time.step_count + time.options.step_max;
   state_->look_at_all();
   do {
     state_->rethrow();
+    if (time.step_count >= step_limit) {
+      state_->give_up<time_limit>("programs run in circles: more events than world_options allow");
+    }
   } while (time.step(until, true));
   time.skip_to(until);
 }

@@ -185,6 +185,7 @@ class world {
   std::uint64_t seed() const noexcept;
 
   /// Imposes a fault (faults.h) as long as the guard lives.
+  /// Throws std::invalid_argument where the rule's place or time means nothing to the fault.
   fault_guard inject(const fault& imposed);
   /// inject(partition().between(a, b)): TCP sends again after it is lifted, or gives up with
   /// ETIMEDOUT after the time that Linux takes.

@@ -117,12 +117,15 @@ program& world_state::start(host_state& on, task<> main, bool background) {
 void world_state::wind_up() noexcept {
   time.faults.lift_all();
   look_at_all();
-  const std::int64_t limit = time.now() + time.options.run_limit.count();
+  const std::int64_t limit =
+      rill::detail::deadline_after(time.now(), time.options.run_limit.count());
+  const std::uint64_t step_limit = time.step_count + time.options.step_max;
   for (const std::unique_ptr<program_state>& each : programs) {
     if (!each->has_ended()) each->cancel();
   }
   // Jobs in the background end too, even if nobody waits for them any more.
-  while ((living_count != 0 || time.offload_count != 0) && time.step(limit)) {
+  while ((living_count != 0 || time.offload_count != 0) && time.step_count < step_limit &&
+         time.step(limit)) {
   }
 }
 

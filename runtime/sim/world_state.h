@@ -102,6 +102,12 @@ class world_state {
   std::vector<std::string> host_names() const;
   /// Keeps what there is to say about a run that has failed (seeds.h).
   void report(const std::string& what);
+  /// Reports, and throws an Error that names the seed and the tasks.
+  template <class Error>
+  [[noreturn]] void give_up(const std::string& what) {
+    report(what);
+    throw Error(what + " (seed " + std::to_string(time.seed) + ")\n" + task_tree());
+  }
   void wind_up() noexcept;
   void wind_down(const node& crashed);
   void tell_name_server(host_state& client);

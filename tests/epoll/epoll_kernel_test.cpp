@@ -5,16 +5,22 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -22,6 +28,7 @@
 #include <rill/runtime/kernel.h>
 
 #define make_uring_kernel make_epoll_kernel  // the machine asks for it by this name
+#include "runtime/child_process.h"
 #include "sim/machine.h"
 #include "support/files.h"
 
@@ -132,13 +139,39 @@ TEST_F(epoll_kernel, blocking_descriptors_stay_blocking) {
   ASSERT_EQ(on().calls().pipe(ends), 0);
   char into[8];
   start_read(ends[0], into, sizeof(into), 3);
-  for (const int each : {listening, near_end, far_end, ends[0], ends[1]}) {
+  for (const int each : {near_end, far_end, ends[0], ends[1]}) {
     EXPECT_EQ(::fcntl(each, F_GETFL) & O_NONBLOCK, 0);
   }
   EXPECT_EQ(::write(ends[1], "x", 1), 1);
   EXPECT_EQ(on().result(), 1);
   on().calls().close(ends[0]);
   on().calls().close(ends[1]);
+}
+
+TEST_F(epoll_kernel, a_listener_never_blocks_as_long_as_other_loops_may_accept_from_it_too) {
+  sockaddr_in name{};
+  const int listening = on().listener(name);
+  machine other(false, {256, 1024});
+  const auto accepts_wait = [&](machine& at, int flags) {
+    io_uring_sqe& sqe = at.sqe();
+    ::io_uring_prep_accept(&sqe, listening, nullptr, nullptr, flags);
+    sqe.user_data = 3;
+    at.submit();
+  };
+  accepts_wait(on(), 0);
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  other.calls().adopt(listening);  // as a listener that several loops have
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  accepts_wait(other, 0);
+  on().start_cancel(3, 4);
+  EXPECT_EQ(on().wait(2)[1].result, -ECANCELED);
+  EXPECT_NE(::fcntl(listening, F_GETFL) & O_NONBLOCK, 0);
+  const int asking = ::socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(asking, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  const int accepted = other.result();
+  EXPECT_GE(accepted, 0);
+  other.calls().close(accepted);
+  ::close(asking);
 }
 
 TEST_F(epoll_kernel, a_connection_that_somebody_else_has_accepted_does_not_block) {
@@ -274,6 +307,167 @@ TEST_F(epoll_kernel, a_terminal_is_read_when_it_has_a_line) {
   EXPECT_EQ(on().wait().result, 6);
   ::close(terminal);
   ::close(master);
+}
+
+/// Signals all the time, each with a handler, as long as this lives.
+class signal_storm {
+ public:
+  signal_storm() {
+    struct sigaction handled{};
+    handled.sa_handler = [](int) {};
+    handled.sa_flags = SA_RESTART;
+    ::sigaction(SIGALRM, &handled, &before_);
+    const itimerval often{{0, 50}, {0, 50}};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+  }
+  signal_storm(const signal_storm&) = delete;
+  signal_storm& operator=(const signal_storm&) = delete;
+  ~signal_storm() {
+    const itimerval none{};
+    ::setitimer(ITIMER_REAL, &none, nullptr);
+    ::sigaction(SIGALRM, &before_, nullptr);
+  }
+
+ private:
+  struct sigaction before_{};
+};
+
+TEST_F(epoll_kernel, a_signal_does_not_make_a_read_of_a_terminal_block) {
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
+  ASSERT_GE(master, 0);
+  ASSERT_EQ(::grantpt(master), 0);
+  ASSERT_EQ(::unlockpt(master), 0);
+  const int terminal = ::open(::ptsname(master), O_RDWR | O_NOCTTY);
+  ASSERT_GE(terminal, 0);
+  std::atomic<bool> is_over = false;
+  std::atomic<bool> was_blocked = false;
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  ::pthread_sigmask(SIG_BLOCK, &alarm, nullptr);  // of the rescuer, who inherits it
+  std::thread rescuer([&] {
+    const std::int64_t until = on().calls().now() + 10'000'000'000;
+    while (!is_over && on().calls().now() < until) ::poll(nullptr, 0, 10);
+    if (is_over) return;
+    was_blocked = true;
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(::write(master, "line\n", 5), 5);
+  });
+  ::pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
+  {
+    const signal_storm storm;
+    char into[16];
+    for (int i = 0; i < 5000 && !was_blocked; ++i) {
+      start_read(terminal, into, sizeof(into), 5);
+      on().start_cancel(5, 6);
+      on().wait(2);
+    }
+  }
+  is_over = true;
+  rescuer.join();
+  EXPECT_FALSE(was_blocked);
+  ::close(terminal);
+  ::close(master);
+}
+
+TEST_F(epoll_kernel, a_poll_that_could_never_end_is_refused) {
+  const rill::test::temporary_folder folder;
+  const int file = ::open(folder.made("a", "text").c_str(), O_RDONLY);
+  ::io_uring_prep_poll_add(&on().sqe(), file, POLLPRI);
+  EXPECT_EQ(on().result(), -EINVAL);
+  ::io_uring_prep_poll_add(&on().sqe(), file, POLLIN);
+  EXPECT_EQ(on().result(), POLLIN);
+  ::close(file);
+}
+
+TEST_F(epoll_kernel, descriptors_in_a_message_go_once_however_many_parts_it_is_sent_in) {
+  int ends[2];
+  ASSERT_EQ(on().calls().socket_pair(AF_UNIX, SOCK_STREAM, ends), 0);
+  std::string much(1'000'000, 'x');
+  iovec piece{much.data(), much.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof(control);
+  cmsghdr* const carried = CMSG_FIRSTHDR(&header);
+  carried->cmsg_level = SOL_SOCKET;
+  carried->cmsg_type = SCM_RIGHTS;
+  carried->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(carried), &ends[0], sizeof(int));
+  io_uring_sqe& sqe = on().sqe();
+  ::io_uring_prep_sendmsg(&sqe, ends[0], &header, MSG_NOSIGNAL | MSG_WAITALL);
+  on().submit();
+  int carried_count = 0;
+  for (std::size_t received = 0; received < much.size();) {
+    std::string text(much.size(), '.');
+    iovec into{text.data(), text.size()};
+    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+    msghdr got{};
+    got.msg_iov = &into;
+    got.msg_iovlen = 1;
+    got.msg_control = room;
+    got.msg_controllen = sizeof(room);
+    const ssize_t size = ::recvmsg(ends[1], &got, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size < 0) on().calls().enter(0, 0, 0);  // the sender goes on
+    if (size > 0) received += static_cast<std::size_t>(size);
+    if (const cmsghdr* const came = CMSG_FIRSTHDR(&got); size > 0 && came != nullptr) {
+      ++carried_count;
+      int descriptor = -1;
+      std::memcpy(&descriptor, CMSG_DATA(came), sizeof(descriptor));
+      ::close(descriptor);
+    }
+  }
+  EXPECT_EQ(on().result(), 1'000'000);
+  EXPECT_EQ(carried_count, 1);
+  for (const int each : ends) on().calls().close(each);
+}
+
+/// The result of `body` in a child whose epoll can watch nothing more.
+template <class Body>
+int without_memory_for_epoll(Body body) {
+  rill::test::child_process child([&] {
+    machine on(false, {256, 1024});
+    return rill::test::refuse_system_call(SYS_epoll_ctl, ENOMEM) ? body(on) : 99;
+  });
+  const std::string text = child.rest();
+  EXPECT_EQ(text, "");
+  return child.wait();
+}
+
+TEST(epoll_memory, every_file_operation_is_told_that_there_is_none) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              for (int i = 1; i <= 3; ++i) {
+                ::io_uring_prep_openat(&on.sqe(), AT_FDCWD, "/etc/hosts", O_RDONLY, 0);
+                if (on.result() != -ENOMEM) return i;
+              }
+              return 0;
+            }),
+            0);
+}
+
+TEST(epoll_memory, a_file_is_closed_without_it) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              const int file = ::open("/etc/hosts", O_RDONLY);
+              char into[4];
+              ::io_uring_prep_read(&on.sqe(), file, into, sizeof(into), 0);
+              if (on.result() != 4) return 1;  // known to be a file now
+              ::io_uring_prep_close(&on.sqe(), file);
+              if (on.result() != 0) return 2;
+              return ::fcntl(file, F_GETFD) == -1 ? 0 : 3;
+            }),
+            0);
+}
+
+TEST(epoll_memory, a_send_that_cannot_wait_tells_what_it_has_sent) {
+  EXPECT_EQ(without_memory_for_epoll([](machine& on) {
+              int ends[2];
+              if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return 1;
+              const std::string much(10'000'000, 'x');
+              const int sent = on.send(ends[0], much, MSG_NOSIGNAL | MSG_WAITALL);
+              return sent > 0 && sent < 10'000'000 ? 0 : 2;
+            }),
+            0);
 }
 
 TEST_F(epoll_kernel, devices_that_cannot_be_polled_are_read_all_the_same) {

@@ -37,6 +37,9 @@ int main(int argument_count, char** arguments) {
       }
     } else if (std::filesystem::exists(named)) {
       paths.push_back(named);
+    } else {
+      std::fprintf(stderr, "%s is not there\n", arguments[i]);
+      return 2;
     }
   }
   std::sort(paths.begin(), paths.end());

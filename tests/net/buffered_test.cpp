@@ -129,6 +129,7 @@ TEST(buffered_reader, tells_a_message_cut_short_from_a_clean_end) {
     }
     EXPECT_EQ(make_error_code(stream_error::unexpected_end).message(),
               "the stream ended in the middle of a message");
+    EXPECT_STREQ(make_error_code(stream_error::unexpected_end).category().name(), "stream");
     const auto all = co_await reader.read_exactly(9);
     EXPECT_EQ(all.value_or(const_buffer()).text(), "half a li");
     const auto end = co_await reader.read_exactly(1);

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -80,6 +79,15 @@ class hanging {
     }
   }
   std::uint16_t port() const { return listener_.port(); }
+  /// Lets in what waits, until cancelled: from now on attempts succeed when they repeat their SYN.
+  task<> open() {
+    ::fcntl(listener_.descriptor, F_SETFL, O_NONBLOCK);
+    while (true) {
+      const int one = ::accept4(listener_.descriptor, nullptr, nullptr, SOCK_CLOEXEC);
+      if (one >= 0) ::close(one);
+      co_await sleep_for(5ms);
+    }
+  }
 
  private:
   raw_socket listener_;
@@ -103,11 +111,6 @@ task<std::string> outcome(std::string host, service to, connect_options options 
 }
 
 address loopback(std::uint8_t last) { return address::v4(127, 0, 0, last); }
-
-std::ptrdiff_t descriptor_count() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return std::distance(begin(all), end(all));
-}
 
 TEST(connect, has_the_delays_of_rfc_8305_by_default) {
   EXPECT_EQ(connect_options().attempt_delay, 250ms);
@@ -200,7 +203,7 @@ TEST(connect, tries_the_next_address_at_once_after_a_failure) {
 TEST(connect, tries_the_next_address_beside_one_that_hangs) {
   const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
   const hanging first(loopback(2));
-  const auto before = descriptor_count();
+  const auto before = test::open_descriptor_count();
   run_loop([&]() -> task<> {
     const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), first.port()));
     connect_options options = asking(hosts);
@@ -210,16 +213,28 @@ TEST(connect, tries_the_next_address_beside_one_that_hangs) {
     EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(first.port()));
     EXPECT_GE(loop_clock::now() - begin, 20ms);
   });
-  EXPECT_EQ(descriptor_count(), before);
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(connect, prefers_the_earlier_attempt_if_it_succeeds_while_later_ones_hang) {
   const known_hosts hosts("127.0.0.3 two.example\n127.0.0.2 two.example\n");
-  const hanging second(loopback(2));
+  hanging first(loopback(3));
+  const hanging second(loopback(2), first.port());
   run_loop([&]() -> task<> {
-    const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), second.port()));
-    const std::string said = co_await outcome("two.example", second.port(), asking(hosts));
-    EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(second.port()));
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      connect_options options = asking(hosts);
+      options.attempt_delay = 20ms;
+      tasks.start([&]() -> task<> {
+        // The second attempt has begun.
+        while (loop::current().task_tree().find("connect 127.0.0.2:") == std::string::npos) {
+          co_await sleep_for(5ms);
+        }
+        co_await first.open();
+      });
+      const std::string said = co_await outcome("two.example", first.port(), options);
+      EXPECT_EQ(said, "connected 127.0.0.3:" + std::to_string(first.port()));
+      tasks.cancel();
+    });
   });
 }
 
@@ -345,7 +360,7 @@ TEST(connect, times_out_while_it_still_looks_up) {
 TEST(connect, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
   const hanging first(address::loopback_v4());
   const hanging second(address::loopback_v6(), first.port());
-  const auto before = descriptor_count();
+  const auto before = test::open_descriptor_count();
   for (int turns = 0; turns != 25; ++turns) {
     beside_name_server([](name_server&) {},
                        [&](const known_hosts& hosts) -> task<> {
@@ -364,7 +379,7 @@ TEST(connect, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
                          });
                        });
   }
-  EXPECT_EQ(descriptor_count(), before);
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(connect, comes_from_the_local_address_it_was_given) {
@@ -395,7 +410,8 @@ TEST(connect, says_when_the_local_address_is_not_ours) {
     options.local = endpoint(address::v4(203, 0, 113, 1), 0);
     const std::string port = std::to_string(listener.local().port());
     const std::string said = co_await outcome("127.0.0.1", port, options);
-    EXPECT_EQ(said, "connect 127.0.0.1:" + port + ": Cannot assign requested address");
+    EXPECT_EQ(said, "connect 127.0.0.1:" + port +
+                        ": bind 203.0.113.1:0: Cannot assign requested address");
   });
 }
 
@@ -407,7 +423,7 @@ TEST(connect, tries_one_address_only_if_the_delay_has_no_end) {
     const tcp_listener listener = tcp_listener::bind(endpoint(loopback(3), first.port()));
     connect_options options = asking(hosts);
     options.attempt_delay = std::chrono::nanoseconds::max();
-    options.timeout = 50ms;
+    options.timeout = 1s;
     const std::string said = co_await outcome("two.example", port, options);
     EXPECT_EQ(said, "connect 127.0.0.2:" + port + ": Connection timed out");
   });
@@ -435,6 +451,22 @@ TEST(connect, asks_the_second_name_server_within_its_own_time) {
       EXPECT_EQ(said, "connected [::1]:" + std::to_string(port));
       tasks.cancel();
     });
+  });
+}
+
+TEST(connect, names_the_step_of_an_attempt_that_could_not_even_begin) {
+  const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
+  run_loop([&]() -> task<> {
+    connect_options options = asking(hosts);
+    options.local = endpoint(address::v4(203, 0, 113, 1), 0);
+    const std::string bind = "bind 203.0.113.1:0: Cannot assign requested address";
+    const std::string one = co_await outcome("127.0.0.1", 1, options);
+    EXPECT_EQ(one, "connect 127.0.0.1:1: " + bind);
+    const std::string two = co_await outcome("two.example", 1, options);
+    EXPECT_EQ(two, "connect two.example:1: 127.0.0.2:1: " + bind + "; 127.0.0.3:1: " + bind);
+    const test::descriptor_limit spent(test::next_descriptor());
+    const std::string none = co_await outcome("127.0.0.1", 1);
+    EXPECT_EQ(none, "connect 127.0.0.1:1: socket: Too many open files");
   });
 }
 

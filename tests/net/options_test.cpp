@@ -343,88 +343,6 @@ TEST(tcp_info, counts_what_went_over_the_connection) {
   });
 }
 
-// ---------------------------------------------------------------- giving and taking streams
-
-TEST(tcp_stream, adopts_a_connection_that_another_library_made) {
-  run_loop([]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port);
-    const endpoint to = listener.local();
-    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const auto name = to.native();
-    EXPECT_EQ(::connect(descriptor, reinterpret_cast<const sockaddr*>(name.data()),
-                        static_cast<socklen_t>(name.size())),
-              0);
-    ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
-    tcp_stream adopted = tcp_stream::adopt(descriptor);
-    tcp_stream other = co_await listener.accept();
-    EXPECT_EQ(adopted.peer(), to);
-    EXPECT_TRUE(adopted.no_delay());
-    EXPECT_EQ(::fcntl(descriptor, F_GETFL) & O_NONBLOCK, 0);
-    char buffer[16] = {};
-    std::size_t size = 0;
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&]() -> task<> { size = co_await adopted.read(buffer); });
-      co_await test::settle();  // it waits, where O_NONBLOCK would have failed
-      co_await other.write_all("hello");
-    });
-    EXPECT_EQ(std::string(buffer, size), "hello");
-  });
-}
-
-TEST(tcp_stream, adopts_nothing_else_and_closes_it) {
-  run_loop([]() -> task<> {
-    const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    EXPECT_EQ(
-        failure_of([&] { tcp_stream::adopt(file); }),
-        "TCP_NODELAY descriptor " + std::to_string(file) + ": Socket operation on non-socket");
-    co_await test::settle();
-    EXPECT_EQ(::fcntl(file, F_GETFD), -1);
-  });
-}
-
-TEST(tcp_stream, gives_its_connection_away_and_takes_it_back) {
-  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
-    co_await left.write_all("before");
-    std::string text(6, '\0');
-    std::size_t size = co_await right.read(text);
-    EXPECT_EQ(text.substr(0, size), "before");
-    right.set_user_timeout(700ms);
-    const endpoint peer = right.peer();
-    const int descriptor = right.release();
-    EXPECT_FALSE(right.is_open());
-    co_await test::settle();
-    EXPECT_EQ(::send(descriptor, "by hand", 7, 0), 7);
-    char buffer[16] = {};
-    size = co_await left.read(buffer);
-    EXPECT_EQ(std::string(buffer, size), "by hand");
-    tcp_stream again = tcp_stream::adopt(descriptor);
-    EXPECT_EQ(again.peer(), peer);
-    EXPECT_EQ(again.user_timeout(), 700ms);
-  });
-}
-
-TEST(tcp_stream, gives_nothing_away_while_the_kernel_holds_an_operation) {
-  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
-    co_await left.write_all("one");
-    {
-      const lease first = co_await right.read_lease();
-      EXPECT_EQ(first.size(), 3U);
-    }
-    co_await left.write_all("two");
-    {
-      const lease second = co_await right.read_lease();
-      EXPECT_EQ(second.size(), 3U);
-    }
-    // Multishot from the second receive on: it stays armed.
-    EXPECT_EQ(failure_of([&] { right.release(); }),
-              "release " + right.peer().to_string() + ": Device or resource busy");
-    EXPECT_TRUE(right.is_open());
-    co_await left.write_all("three");
-    const lease third = co_await right.read_lease();
-    EXPECT_EQ(third.size(), 5U);
-  });
-}
-
 // ---------------------------------------------------------------- listeners
 
 TEST(listen_options, give_every_connection_its_buffer_sizes) {
@@ -517,10 +435,18 @@ TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
     listen_options options;
     options.transparent = true;
     for (const endpoint& to : {any_port, endpoint(address::loopback_v6(), 0)}) {
-      const std::string said = failure_of([&] { tcp_listener::bind(to, options); });
+      tcp_listener made;
+      const std::string said = failure_of([&] { made = tcp_listener::bind(to, options); });
       if (!said.empty()) {
         EXPECT_EQ(said, "IP_TRANSPARENT " + to.to_string() + ": Operation not permitted");
+        continue;
       }
+      const bool v6 = to.kind() == endpoint_kind::ipv6;
+      int value = 0;
+      socklen_t size = sizeof(value);
+      ::getsockopt(made.descriptors().front(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                   v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &value, &size);
+      EXPECT_EQ(value, 1) << to;
     }
     co_return;
   });
@@ -558,6 +484,37 @@ TEST(tcp_options, let_a_close_that_lingers_keep_nobody_else_waiting) {
       right = tcp_stream();  // with unread bytes: a reset, which ends the lingering
     });
   }
+}
+
+// ---------------------------------------------------------------- addresses of another kind
+
+TEST(endpoints, of_another_kind_are_refused_by_name) {
+  run_loop([]() -> task<> {
+    const endpoint nothing;
+    const endpoint name = *endpoint::unix_abstract("rill-options-test");
+    const std::string why = ": Address family not supported by protocol";
+    for (const endpoint& to : {nothing, name}) {
+      EXPECT_EQ(failure_of([&] { tcp_listener::bind(to); }), "bind " + to.to_string() + why);
+      EXPECT_EQ(failure_of([&] { udp_socket::bind(to); }), "bind " + to.to_string() + why);
+    }
+    EXPECT_EQ(failure_of([&] { unix_listener::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    EXPECT_EQ(failure_of([&] { unix_datagram::bind(any_port); }), "bind 127.0.0.1:0" + why);
+    const auto outcome = [](auto connecting) -> task<std::string> {
+      try {
+        co_await std::move(connecting);
+      } catch (const io_error& failure) {
+        co_return failure.what();
+      }
+      co_return "connected";
+    };
+    const unix_listener listener = unix_listener::bind(name);
+    std::string said = co_await outcome(tcp_stream::connect(name));
+    EXPECT_EQ(said, "connect " + name.to_string() + why);
+    said = co_await outcome(tcp_stream::connect(any_port, name));
+    EXPECT_EQ(said, "bind " + name.to_string() + why);
+    said = co_await outcome(unix_stream::connect(any_port));
+    EXPECT_EQ(said, "connect 127.0.0.1:0" + why);
+  });
 }
 
 }  // namespace

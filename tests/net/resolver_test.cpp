@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 
 #include "net/name_server.h"
 #include "support.h"
+#include "support/descriptors.h"
 #include "support/files.h"
 #include <rill/net/dns_message.h>
 #include <rill/runtime/timeout.h>
@@ -111,11 +111,6 @@ void expect_outcome(name_server::script script, const std::string& host,
            const std::string said = co_await outcome(*around.asked, host);
            EXPECT_EQ(said, expected);
          });
-}
-
-std::ptrdiff_t descriptor_count() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return std::distance(begin(all), end(all));
 }
 
 TEST(resolver, limits_a_look_up_to_ten_seconds_unless_told_otherwise) {
@@ -594,7 +589,7 @@ TEST(resolver, knows_services_by_number_and_name) {
 }
 
 TEST(resolver, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
-  const auto before = descriptor_count();
+  const auto before = test::open_descriptor_count();
   for (const bool use_tcp : {false, true}) {
     resolver_config config;
     config.use_tcp = use_tcp;
@@ -613,7 +608,7 @@ TEST(resolver, is_cancelled_at_any_time_and_leaves_no_descriptor_behind) {
              });
     }
   }
-  EXPECT_EQ(descriptor_count(), before);
+  EXPECT_EQ(test::open_descriptor_count(), before);
 }
 
 TEST(resolver, lets_a_nearer_deadline_from_outside_win) {
@@ -669,6 +664,24 @@ TEST(resolve, works_without_a_resolver_of_ones_own) {
     const std::vector<endpoint> same = co_await resolve("localhost", "8888", options);
     EXPECT_EQ(found, same);
   });
+}
+
+TEST(resolver, asks_over_tcp_after_a_reply_that_is_longer_than_its_buffer) {
+  beside(
+      [] {
+        return names({[](const query& q) {
+          message reply(q);
+          for (int i = 0; i != (q.is_tcp ? 1 : 200); ++i) reply.ip(q.name, v4);
+          return std::vector<bytes>{reply};
+        }});
+      },
+      [](names& around) -> task<> {
+        resolve_options options;
+        options.families = family_preference::ipv4_only;
+        const std::string said = co_await outcome(*around.asked, "a.example", options);
+        EXPECT_EQ(said, "192.0.2.1:80");
+        EXPECT_EQ(around.servers[0].asked, (texts{"a.example A", "a.example A tcp"}));
+      });
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Tests of serve(): limits, errors of handlers, draining. See net/serve.h.
 #include <rill/net/serve.h>
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -336,33 +335,6 @@ TEST(serve, does_not_wait_for_the_drain_time_when_somebody_is_in_a_hurry) {
   });
 }
 
-/// Leaves this process room for so many descriptors more, for as long as it lives.
-class few_descriptors {
- public:
-  explicit few_descriptors(int left) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    // Fills the gaps below, so that only the numbers just freed are left.
-    for (int i = 0; i < 64; ++i) fill_.push_back(::dup(0));
-    rlimit now = before_;
-    now.rlim_cur = static_cast<rlim_t>(fill_.back()) + 1;
-    for (int i = 0; i < left; ++i) {
-      ::close(fill_.back());
-      fill_.pop_back();
-    }
-    ::setrlimit(RLIMIT_NOFILE, &now);
-  }
-  few_descriptors(const few_descriptors&) = delete;
-  few_descriptors& operator=(const few_descriptors&) = delete;
-  ~few_descriptors() {
-    ::setrlimit(RLIMIT_NOFILE, &before_);
-    for (const int each : fill_) ::close(each);
-  }
-
- private:
-  rlimit before_{};
-  std::vector<int> fill_;
-};
-
 TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
   serve_statistics counts;
   serve_limits limits;
@@ -371,7 +343,7 @@ TEST(serve, waits_without_spinning_while_descriptors_are_spent) {
   with_server(echo, limits, [&](endpoint local, nursery&) -> task<> {
     // Two whole connections and one client fit. The server accepts nothing before this: the limit
     // that counts is the one at the time when a multishot accept is armed.
-    const few_descriptors five(5);
+    const test::few_descriptors five(5);
     tcp_stream first = co_await tcp_stream::connect(local);
     EXPECT_EQ(co_await exchange(first, "a"), "a");
     tcp_stream second = co_await tcp_stream::connect(local);
@@ -534,7 +506,7 @@ task<> drain_beside(serve_limits limits, int client_count, int descriptors_left,
   tcp_listener listener = tcp_listener::bind(any_port);
   std::vector<tcp_stream> clients = co_await waiting_clients(listener.local(), client_count);
   {
-    std::optional<few_descriptors> few;
+    std::optional<test::few_descriptors> few;
     if (descriptors_left != 0) few.emplace(descriptors_left);
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([&]() -> task<> { co_await serve(listener, echo, limits); });
@@ -570,7 +542,7 @@ TEST(serve, waits_no_longer_than_the_drain_time_for_descriptors) {
   run_loop([&]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
     std::vector<tcp_stream> clients = co_await waiting_clients(listener.local(), 10);
-    const few_descriptors few(3);
+    const test::few_descriptors few(3);
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([&]() -> task<> { co_await serve(listener, stubborn, limits); });
       co_await test::settle();
@@ -592,6 +564,45 @@ TEST(serve, keeps_to_the_limit_of_connections_while_it_drains) {
   EXPECT_EQ(answered, 20);
   EXPECT_EQ(counts.active_peak, 2U);
   EXPECT_EQ(counts.cut_count, 0U);
+}
+
+TEST(serve, closes_its_listener_when_that_fails) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const int descriptor = listener.descriptors().front();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      std::string said;
+      tasks.start([&]() -> task<> {
+        try {
+          co_await serve(listener, echo);
+        } catch (const io_error& failure) {
+          said = failure.what();
+        }
+      });
+      co_await test::settle();
+      ::shutdown(descriptor, SHUT_RDWR);  // it listens no more
+      while (said.empty()) co_await yield();
+      EXPECT_TRUE(said.starts_with("accept ")) << said;
+      EXPECT_TRUE(said.ends_with(": Invalid argument")) << said;
+    });
+    EXPECT_FALSE(listener.is_open());
+  });
+}
+
+TEST(sim_serve, keeps_to_the_limit_of_connections_while_it_drains) {
+  for (std::uint64_t seed = 1; seed != 20; ++seed) {
+    serve_statistics counts;
+    serve_limits limits;
+    limits.statistics = &counts;
+    limits.connection_max = 2;
+    limits.drain_timeout = 30s;
+    int answered = 0;
+    sim::world world(seed);
+    world.add_host("server", "10.0.0.1").run(drain_beside, limits, 20, 0, std::ref(answered));
+    world.run();
+    EXPECT_EQ(answered, 20) << seed;
+    EXPECT_EQ(counts.active_peak, 2U) << seed;
+  }
 }
 
 }  // namespace

@@ -71,6 +71,23 @@ TEST(tcp_reading, fills_pieces_with_what_it_holds_and_leaves_what_has_no_room) {
   });
 }
 
+TEST(tcp_reading, joins_what_it_holds_with_what_comes_after_it) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    char bytes[8];
+    for (int i = 0; i < 3; ++i) {
+      co_await left.write_all("0123456789");
+      co_await right.read_exactly(std::span(bytes, 1));
+      const std::size_t most = co_await right.read(std::span(bytes, 7));
+      EXPECT_EQ(most, 7U);
+      EXPECT_EQ(right.unread_size(), 2U);  // less than what has been read before it
+      co_await left.write_all("abcd");
+      co_await right.read_exactly(std::span(bytes, 6));
+      EXPECT_EQ(std::string(bytes, 6), "89abcd");
+      EXPECT_EQ(right.unread_size(), 0U);
+    }
+  });
+}
+
 TEST(tcp_reading, fills_pieces_from_a_receive_that_a_lease_has_armed) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
     for (int i = 0; i < 2; ++i) {  // from the second on it stays armed

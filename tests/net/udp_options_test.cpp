@@ -84,7 +84,7 @@ TEST(udp_packet_info, is_told_although_all_buffers_of_the_loop_are_lent) {
   options.buffers.large.buffer_max = 2;
   options.buffers.large.ring_size = 2;
   options.buffers.large.ring_initial = 2;
-  loop on(make_kernel("uring"), options);
+  loop on(make_kernel("auto"), options);
   on.run([]() -> task<> {
     udp_socket server = udp_socket::bind(endpoint(address::any_v4(), 0));
     server.set_packet_info(true);

@@ -22,6 +22,7 @@
 #include <rill/protocols/echo/datagrams.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
@@ -286,6 +287,44 @@ TEST(udp, sends_segments_in_one_call_and_may_receive_them_as_one) {
   });
 }
 
+TEST(udp, tells_the_size_of_segments_that_a_single_receive_has_brought_as_one) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    udp_socket client = udp_socket::bind(any_port);
+    const std::string bytes(2500, 'x');
+    const auto sent = co_await as_result(client.send_segments(bytes, 1000, server.local()));
+    if (!sent || !server.try_set_receive_offload(true)) co_return;  // not in this kernel
+    std::string room(5000, '\0');
+    for (const std::size_t size : {1000U, 1000U, 500U}) {  // they came before the offload
+      const datagram_info one = co_await server.recv_from(room);
+      EXPECT_EQ(one.size(), size);
+      EXPECT_EQ(one.segment_size(), 0U);
+    }
+    co_await client.send_segments(bytes, 1000, server.local());
+    const datagram_info all = co_await server.recv_from(room);
+    EXPECT_EQ(all.size(), 2500U);
+    EXPECT_EQ(all.segment_size(), 1000U);
+  });
+}
+
+TEST(sim_udp, leaves_no_descriptor_open_when_an_option_is_refused) {
+  sim::world world(1);
+  sim::host& host = world.add_host("host", "10.0.0.1");
+  const auto refused = world.inject(sim::failure("set_option", ENOPROTOOPT).on(host));
+  std::string said;
+  world.run(host.run([&]() -> task<> {
+    const std::size_t before = host.descriptor_count();
+    try {
+      udp_socket::open(address_family::ipv6);
+    } catch (const io_error& failure) {
+      said = failure.what();
+    }
+    EXPECT_EQ(host.descriptor_count(), before);
+    co_return;
+  }));
+  EXPECT_EQ(said, "IPV6_V6ONLY descriptor 4: Protocol not available");
+}
+
 TEST(udp, names_the_address_that_is_taken) {
   run_loop([]() -> task<> {
     udp_socket first = udp_socket::bind(any_port);
@@ -464,6 +503,8 @@ TEST(unix_stream, connects_by_path_and_knows_who_is_there) {
       unix_stream client = co_await unix_stream::connect(at);
       unix_stream server = co_await listener.accept();
       EXPECT_EQ(server.peer_credentials().process, ::getpid());
+      EXPECT_EQ(client.peer(), at);
+      EXPECT_EQ(server.peer().unix_name(), "");  // a client has no name
       co_await client.write_all("over unix");
       std::string text(9, '\0');
       EXPECT_TRUE(co_await server.read_exactly(text));

@@ -81,6 +81,7 @@ TEST(remote_channel, delivers_in_order_from_another_loop) {
 TEST(remote_channel, holds_a_sender_while_it_is_full) {
   run_loop([]() -> task<> {
     remote_channel<int> numbers(2);
+    EXPECT_EQ(numbers.receiver.capacity(), 2U);
     int sent = 0;
     co_await with_nursery([&](nursery& tasks) -> task<> {
       tasks.start([&]() -> task<> {

@@ -13,6 +13,7 @@
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/operation.h>
+#include <rill/runtime/remote_channel.h>
 #include <rill/runtime/semaphore.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -80,6 +81,16 @@ TEST(task_tree, tells_what_each_kind_of_waiting_is) {
   EXPECT_HAS(tree_with([&]() -> task<> { co_await full.send(1); }), "channel, to send");
   EXPECT_HAS(tree_with([]() -> task<> { co_await with_timeout(1h, settle(1000)); }),
              "task with a deadline");
+  EXPECT_HAS(tree_with([]() -> task<> {
+               remote_channel<int> from_afar(1);
+               co_await from_afar.receiver.receive();
+             }),
+             "remote channel, to receive");
+  EXPECT_HAS(tree_with([]() -> task<> {
+               remote_channel<int> to_afar(1);
+               for (int i = 0; i < 2; ++i) co_await to_afar.sender.send(i);
+             }),
+             "remote channel, to send");
 }
 
 /// An operation that never completes, on a socket whose peer is known.

@@ -154,11 +154,24 @@ TEST_F(sim_rule, datagrams_are_lost_doubled_and_delayed_by_rules_too) {
     run(ask(10));
     EXPECT_EQ(answers, 29);
   }
-  {
-    const auto late = world_.inject(sim::reordering(1).to(server_));
-    run(ask(10));
-    EXPECT_GT(answers, 29);
-  }
+}
+
+TEST_F(sim_rule, reordered_datagrams_overtake_each_other) {
+  std::string order;
+  const auto late = world_.inject(sim::reordering(1).to(server_));
+  run([&]() -> task<> {
+    auto socket = udp_socket::open(address_family::ipv4);
+    for (char number = '0'; number <= '9'; ++number) {
+      co_await socket.send_to(const_buffer(std::string_view(&number, 1)), at("10.0.0.1:9999"));
+    }
+    char answer = 0;
+    while (co_await as_result(
+        with_timeout(100ms, socket.recv_from(mutable_buffer(std::span(&answer, 1)))))) {
+      order += answer;
+    }
+  });
+  EXPECT_EQ(order.size(), 10U);
+  EXPECT_FALSE(std::is_sorted(order.begin(), order.end())) << order;
 }
 
 // ---------------------------------------------------------------- the kernel
@@ -245,6 +258,80 @@ TEST_F(sim_rule, an_echo_session_bears_whatever_the_kernel_may_do) {
       });
     });
     EXPECT_GT(guard.match_count(), 0U);
+  }
+}
+
+TEST_F(sim_rule, a_rule_of_one_operation_meets_its_completions_too) {
+  const std::vector<std::pair<const char*, sim::fault>> all{
+      {"early end, recv_multishot", sim::early_end().of("recv_multishot")},
+      {"early end, recv", sim::early_end().of("recv")},
+      {"late, recv", sim::late_completions(200us).of("recv")},
+      {"late, recv_multishot", sim::late_completions(200us).of("recv_multishot")},
+      {"disordered, recv", sim::disordered_completions().of("recv")},
+      {"overflow, recv", sim::completion_overflow().of("recv")},
+  };
+  for (const auto& [name, imposed] : all) {
+    SCOPED_TRACE(name);
+    const auto guard = world_.inject(imposed);
+    run([]() -> task<> {
+      co_await with_nursery([](nursery& clients) -> task<> {
+        for (int i = 0; i < 5; ++i) {
+          clients.start(test::tcp_echo_client, std::string("10.0.0.1:8888"), std::string(3000, 'x'),
+                        10);
+        }
+        co_return;
+      });
+    });
+    EXPECT_GT(guard.match_count(), 0U);
+  }
+  const auto none = world_.inject(sim::late_completions(1ms).of("accept"));
+  const auto hit = world_.inject(sim::completion_overflow().of("recv").only(3));
+  talk();
+  EXPECT_EQ(none.match_count(), 1U);
+  EXPECT_GT(hit.match_count(), 3U);
+}
+
+TEST_F(sim_rule, a_bandwidth_holds_when_its_rule_says) {
+  const auto thin = world_.inject(sim::bandwidth(1000).only(1'000'000));
+  EXPECT_LT(talk(5000), 1s);
+  EXPECT_GT(thin.match_count(), 0U);
+  EXPECT_LT(thin.match_count(), 1'000'000U);
+}
+
+TEST_F(sim_rule, a_full_disk_is_full_when_and_for_whom_its_rule_says) {
+  const auto full = world_.inject(sim::full_disk().of("write").only(2));
+  run([]() -> task<> {
+    file made = co_await file::open("/var/new", open_mode::write | open_mode::create);
+    for (int i = 1; i <= 3; ++i) {
+      bool is_written = true;
+      try {
+        co_await made.write_all_at(std::as_bytes(std::span("x", 1)), 0);
+      } catch (const io_error& error) {
+        EXPECT_EQ(error.code(), std::errc::no_space_on_device);
+        is_written = false;
+      }
+      EXPECT_EQ(is_written, i != 2);
+    }
+  });
+  EXPECT_EQ(full.match_count(), 3U);
+}
+
+TEST_F(sim_rule, a_rule_that_could_never_hold_is_refused) {
+  const sim::fault senseless[] = {
+      sim::loss(0.1).of("send"),
+      sim::bandwidth(1000).of("send"),
+      sim::pause().of("recv"),
+      sim::pause().sometimes(0.5),
+      sim::pause().only(3),
+      sim::clock_jump(1h).beginning_with(2),
+      sim::clock_jump(1h).of("read"),
+      sim::failure("connect", ECONNREFUSED).to(server_),
+      sim::failure("connect", ECONNREFUSED).between(client_, server_),
+      sim::pause().to(server_),
+      sim::loss(0.1).on(client_).to(server_),
+  };
+  for (const sim::fault& each : senseless) {
+    EXPECT_THROW(static_cast<void>(world_.inject(each)), std::invalid_argument);
   }
 }
 

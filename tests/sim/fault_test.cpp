@@ -299,11 +299,13 @@ TEST_F(sim_fault, a_full_accept_queue_makes_clients_wait) {
     for (int i = 0; i < 10; ++i) all.push_back(co_await listener.accept());
     for (tcp_stream& each : all) co_await each.write_all(const_buffer("welcome"));
   });
-  auto& talk = client_->run([]() -> task<> {
-    co_await with_nursery([](nursery& all) -> task<> {
+  int connected = 0;
+  auto& talk = client_->run([&]() -> task<> {
+    co_await with_nursery([&](nursery& all) -> task<> {
       for (int i = 0; i < 10; ++i) {
-        all.start([]() -> task<> {
+        all.start([&]() -> task<> {
           auto stream = co_await tcp_stream::connect(at("10.0.0.1:7777"));
+          ++connected;
           char buffer[7];
           EXPECT_TRUE(co_await stream.read_exactly(mutable_buffer(buffer)));
         });
@@ -311,7 +313,12 @@ TEST_F(sim_fault, a_full_accept_queue_makes_clients_wait) {
       co_return;
     });
   });
+  world().run_for(9s);
+  // One more than the backlog fits into the queue, and as many are half-way.
+  EXPECT_GE(connected, 3);
+  EXPECT_LE(connected, 6);
   world().run(talk);
+  EXPECT_EQ(connected, 10);
   EXPECT_GT(world().now(), 10s);
 }
 

@@ -178,6 +178,45 @@ TEST(sim_file, a_file_is_sent_whole_to_a_slow_reader) {
 
 // ---------------------------------------------------------------- names
 
+TEST(sim_file, sending_one_after_the_own_end_leaves_the_other_direction_alone) {
+  sim::world world(28);
+  auto& server = world.add_host("server", "10.0.0.1");
+  auto& client = world.add_host("client", "10.0.0.2");
+  server.write_file("/srv/x", "hello");
+  auto& serving = server.run([]() -> task<> {
+    auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+    auto peer = co_await listener.accept();
+    co_await peer.shutdown_write();
+    file content = co_await file::open("/srv/x");
+    try {
+      co_await peer.send_file(content, 0, 5);
+      ADD_FAILURE() << "sent";
+    } catch (const io_error& error) {
+      EXPECT_EQ(error.code(), std::errc::broken_pipe);
+    }
+    char text[4];
+    EXPECT_TRUE(co_await peer.read_exactly(mutable_buffer(text)));
+  });
+  client.run([]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:80"));
+    co_await sleep_for(100ms);
+    co_await stream.write_all(const_buffer("data"));
+    co_await sleep_for(1s);
+  });
+  world.run(serving);
+}
+
+TEST(sim_file, a_folder_is_not_moved_into_itself) {
+  sim::world world(29);
+  auto& host = world.add_host("a", "10.0.0.1");
+  host.write_file("/a/b/c", "text");
+  EXPECT_THROW(host.rename_file("/a", "/a/d"), std::invalid_argument);
+  EXPECT_THROW(host.rename_file("/a", "/a/b/d"), std::invalid_argument);
+  EXPECT_EQ(host.read_file("/a/b/c"), "text");
+  host.rename_file("/a/b", "/d");
+  EXPECT_EQ(host.read_file("/d/c"), "text");
+}
+
 TEST(sim_names, a_service_is_found_by_its_hosts_name) {
   sim::world world(6);
   world.add_name_server("10.0.0.53");

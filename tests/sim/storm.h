@@ -56,7 +56,6 @@ class storm {
   std::chrono::microseconds moment(std::chrono::microseconds most) {
     return std::chrono::microseconds(draw(static_cast<std::uint64_t>(most.count())));
   }
-  void calm() { guards_.clear(); }
 
  private:
   void maybe(const sim::fault& chosen) {

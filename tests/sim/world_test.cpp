@@ -256,6 +256,42 @@ TEST(sim_end, a_world_that_runs_in_circles_hits_the_limit_of_steps) {
   world.run();
 }
 
+task<> turn_for_ever() {
+  for (;;) co_await yield();
+}
+
+TEST(sim_end, run_for_has_a_limit_of_steps_too) {
+  sim::world_options options;
+  options.step_max = 10'000;
+  sim::world world(12, options);
+  auto& busy = world.add_host("a", "10.0.0.1").run(turn_for_ever);
+  EXPECT_THROW(world.run_for(1h), sim::time_limit);
+  EXPECT_LT(world.now(), 1s);
+  world.run_for(1ms);  // every call has its own
+  busy.cancel();
+  world.run();
+}
+
+TEST(sim_end, a_limit_of_time_may_be_as_long_as_time_itself) {
+  sim::world_options options;
+  options.run_limit = std::chrono::nanoseconds::max();
+  sim::world world(12, options);
+  world.run_for(1s);
+  world.run(world.add_host("a", "10.0.0.1").run([]() -> task<> { co_await sleep_for(1s); }));
+  EXPECT_GE(world.now(), 2s);
+}
+
+TEST(sim_end_death_test, destroying_a_world_gives_up_on_a_task_that_turns_for_ever) {
+  const auto destroy = [] {
+    sim::world_options options;
+    options.step_max = 10'000;
+    sim::world world(12, options);
+    world.add_host("a", "10.0.0.1").run([]() -> task<> { co_await shielded(turn_for_ever()); });
+    world.run_for(1ms);
+  };
+  EXPECT_DEATH(destroy(), "world_test");
+}
+
 TEST(sim_end, destroying_a_world_ends_its_tasks_and_runs_their_destructors) {
   test::record notes;
   {
@@ -380,6 +416,17 @@ TEST(sim_host, signals_reach_the_programs_that_asked) {
   world.signal(host, SIGTERM);
   world.run();
   EXPECT_EQ(got, 2);
+}
+
+TEST(sim_host, a_descriptor_for_signals_may_be_left_open) {
+  sim::world world(22);  // whose end frees it; AddressSanitizer sees what it touches
+  auto& host = world.add_host("a", "10.0.0.1");
+  world.run(host.run([]() -> task<> {
+    const int numbers[] = {SIGTERM};
+    EXPECT_GE(loop::current().kernel().signals(numbers), 0);
+    co_return;
+  }));
+  EXPECT_EQ(host.descriptor_count(), 2U);
 }
 
 TEST(sim_host, blocking_calls_take_virtual_time) {

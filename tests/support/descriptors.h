@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <iterator>
 #include <optional>
+#include <vector>
 
 namespace rill::test {
 
@@ -40,5 +41,32 @@ inline rlim_t next_descriptor() {
   ::close(next);
   return static_cast<rlim_t>(next);
 }
+
+/// Leaves this process room for so many descriptors more, for as long as it lives.
+class few_descriptors {
+ public:
+  explicit few_descriptors(int left) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    // Fills the gaps below, so that only the numbers just freed are left.
+    for (int i = 0; i < 64; ++i) fill_.push_back(::dup(0));
+    rlimit now = before_;
+    now.rlim_cur = static_cast<rlim_t>(fill_.back()) + 1;
+    for (int i = 0; i < left; ++i) {
+      ::close(fill_.back());
+      fill_.pop_back();
+    }
+    ::setrlimit(RLIMIT_NOFILE, &now);
+  }
+  few_descriptors(const few_descriptors&) = delete;
+  few_descriptors& operator=(const few_descriptors&) = delete;
+  ~few_descriptors() {
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+    for (const int each : fill_) ::close(each);
+  }
+
+ private:
+  rlimit before_{};
+  std::vector<int> fill_;
+};
 
 }  // namespace rill::test
