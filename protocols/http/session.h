@@ -262,8 +262,9 @@ class exchange final : public body_source, public body_writer {
       if (!sent) co_return false;
     }
     if (!body_.is_complete()) {
-      const bool dropped = keeps_alive && co_await drop_body();
-      if (!dropped) {
+      bool is_dropped = false;
+      if (keeps_alive) is_dropped = co_await drop_body();
+      if (!is_dropped) {
         co_await close_slowly();
         co_return false;
       }

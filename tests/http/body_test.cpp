@@ -203,8 +203,8 @@ TEST(body, is_judged_alike_however_random_chunks_are_cut) {
   limits.trailer_size_max = 20;
   for (int round = 0; round < 5000; ++round) {
     std::string input;
-    const unsigned count = random() % 10;
-    for (unsigned i = 0; i < count; ++i) input += parts[random() % std::size(parts)];
+    const std::size_t count = random() % 10;
+    for (std::size_t i = 0; i < count; ++i) input += parts[random() % std::size(parts)];
     chunked(input, limits);
     if (HasFailure()) FAIL() << input;
   }

@@ -412,8 +412,8 @@ TEST(heads, are_judged_alike_however_random_bytes_are_cut) {
   limits.start_line_size_max = 50;
   for (int round = 0; round < 3000; ++round) {
     std::string input = round % 2 == 0 ? "GET / HTTP/1.1\r\n" : "HTTP/1.1 200 OK\r\n";
-    const unsigned count = random() % 12;
-    for (unsigned i = 0; i < count; ++i) input += parts[random() % std::size(parts)];
+    const std::size_t count = random() % 12;
+    for (std::size_t i = 0; i < count; ++i) input += parts[random() % std::size(parts)];
     if (random() % 2 == 0) input += "\r\n\r\n";
     parsed_in_every_way<request_head>(input, limits);
     parsed_in_every_way<response_head>(input, limits, std::string_view("GET"));

@@ -56,8 +56,8 @@ TEST(form, survives_a_round_trip_of_random_bytes) {
     parameter_list all(1 + random() % 4);
     for (auto& [name, value] : all) {
       name = "n";
-      for (unsigned n = random() % 8; n != 0; --n) name += static_cast<char>(random());
-      for (unsigned n = random() % 8; n != 0; --n) value += static_cast<char>(random());
+      for (std::size_t n = random() % 8; n != 0; --n) name += static_cast<char>(random());
+      for (std::size_t n = random() % 8; n != 0; --n) value += static_cast<char>(random());
     }
     EXPECT_EQ(parse_form(write_form(all)), all);
   }
