@@ -37,20 +37,14 @@ rill::task<> echo_server(const options& chosen) {
   // lets the other loops join, and the kernel spreads connections over them.
   rill::tcp_listener first = co_await rill::tcp_listener::bind(chosen.host, chosen.port);
   const std::vector<rill::endpoint> locals = first.locals();
-  if (chosen.threads > 1) first.share();
+  std::vector<rill::shared_socket> shared;
+  if (chosen.threads > 1) shared = first.share();
 
   std::atomic<std::size_t> connection_count = 0;
   std::atomic<unsigned> listening_count = 0;
   rill::loop_group loops(chosen.threads);
   const auto serve_on_loop = [&](unsigned index) -> rill::task<> {
-    rill::tcp_listener listener;
-    if (index == 0) {
-      listener = std::move(first);
-    } else {
-      rill::listen_options join;
-      join.join = true;
-      listener = rill::tcp_listener::bind(locals, join);
-    }
+    rill::tcp_listener listener = index == 0 ? std::move(first) : rill::tcp_listener::join(shared);
     if (++listening_count == chosen.threads) {
       program::announce(program::ready_lines("tcp", locals));
     }

@@ -34,9 +34,10 @@ struct options {
 rill::task<> udp_echo_server(const options& chosen) {
   std::vector<rill::udp_socket> first = co_await rill::bind_udp(chosen.host, chosen.port);
   std::vector<rill::endpoint> locals;
+  std::vector<rill::shared_socket> shared;
   for (rill::udp_socket& socket : first) {
     locals.push_back(socket.local());
-    if (chosen.threads > 1) socket.share();
+    if (chosen.threads > 1) shared.push_back(socket.share());
   }
 
   std::atomic<unsigned> bound_count = 0;
@@ -46,10 +47,8 @@ rill::task<> udp_echo_server(const options& chosen) {
     if (index == 0) {
       sockets = std::move(first);
     } else {
-      rill::udp_options join;
-      join.join = true;
-      for (const rill::endpoint& local : locals) {
-        sockets.push_back(rill::udp_socket::bind(local, join));
+      for (const rill::shared_socket& each : shared) {
+        sockets.push_back(rill::udp_socket::join(each));
       }
     }
     if (++bound_count == chosen.threads) {

@@ -269,6 +269,7 @@ socket_handle adopt_datagram_socket(int descriptor, bool is_unix) {
   loop& on = loop::current();
   check_or_close(on, descriptor, adopted_kind::datagrams, !is_unix);
   socket_handle taken(make_datagram_state(on, descriptor, is_unix));
+  taken->is_adopted = true;
   on.kernel().adopt(descriptor);
   return taken;
 }

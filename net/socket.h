@@ -134,7 +134,8 @@ class socket_state {
   /// Send FIN before closing, so that a peer whose bytes come too late sees the end of the stream
   /// and not a reset (closing with unread bytes resets). Set while a server drains.
   bool finish_before_close : 1 = false;
-  bool lingers : 1 = false;          ///< SO_LINGER with a time: the close may take as long
+  bool lingers : 1 = false;  ///< SO_LINGER with a time: the close may take as long
+  bool is_adopted : 1 = false;
   bool was_nonblocking : 1 = false;  ///< adopted so, and released so
   bool ended = false;                ///< the peer has finished sending
   bool large_messages = false;       ///< which group of buffers to receive into
@@ -427,6 +428,8 @@ enum class adopted_kind { listener, connection, datagrams };
 void check_adopted(loop& on, int descriptor, adopted_kind kind, bool is_ip);
 /// The same, and closes it before that. For what is taken over alone.
 void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip);
+/// Another number for the same socket, which is another's: close-on-exec.
+int duplicate(int descriptor, const endpoint& local);
 /// True if closing waits for the peer: SO_LINGER with a time.
 bool has_linger(loop& on, int descriptor) noexcept;
 /// The peer's address, or the own one, or "descriptor 7".

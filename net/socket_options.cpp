@@ -2,8 +2,10 @@
 // See socket_options.h and the end of socket.h.
 #include <rill/net/socket_options.h>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -57,6 +59,11 @@ void check_or_close(loop& on, int descriptor, adopted_kind kind, bool is_ip) {
     on.kernel().close(descriptor);
     throw;
   }
+}
+
+int duplicate(int descriptor, const endpoint& local) {
+  const int made = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  return checked(made < 0 ? -errno : made, "share", local.to_string());
 }
 
 bool has_linger(loop& on, int descriptor) noexcept {
@@ -153,6 +160,12 @@ void throw_option_error(int status, const char* verb, int level, int name,
 // ---------------------------------------------------------------- socket_base
 
 namespace rill {
+
+shared_socket::~shared_socket() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+int shared_socket::duplicate() const { return detail::duplicate(descriptor_, local_); }
 
 void socket_base::write_option(int level, int name, const_buffer value, const char* text) {
   const int status = owner_loop().kernel().set_option(descriptor(), level, name, value.data(),

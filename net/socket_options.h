@@ -42,6 +42,36 @@ void set_as_bytes(const T& value, Set set) {
 
 }  // namespace detail
 
+/// An address that the sockets of several loops serve: what share() of the first of them gives and
+/// join() of the others takes. May be read by several threads at once.
+class shared_socket {
+ public:
+  /// `handed_over`: a socket that was adopted, of which this owns the number; else -1.
+  shared_socket(const endpoint& local, int handed_over) noexcept
+      : local_(local), descriptor_(handed_over) {}
+  shared_socket(shared_socket&& other) noexcept
+      : local_(other.local_), descriptor_(std::exchange(other.descriptor_, -1)) {}
+  shared_socket& operator=(shared_socket&& other) noexcept {
+    std::swap(local_, other.local_);
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  ~shared_socket();
+
+  const endpoint& local() const noexcept { return local_; }
+  /// Whoever joins takes the socket itself, by another number. Nobody else could bind beside one
+  /// that systemd has bound as another user.
+  bool is_handed_over() const noexcept { return descriptor_ >= 0; }
+  /// REQUIRES: is_handed_over(). Errors: io_error "share 127.0.0.1:80: Too many open files".
+  int duplicate() const;
+  /// Gives the number away.
+  int release() noexcept { return std::exchange(descriptor_, -1); }
+
+ private:
+  endpoint local_;
+  int descriptor_;
+};
+
 /// The common base of sockets. Reading and setting an option is one system call, which never waits.
 ///
 /// Errors: io_error with the option's name and the peer's or the own address: "SO_MARK

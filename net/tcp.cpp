@@ -179,6 +179,7 @@ class accept_queue {
   std::deque<int> unclaimed;
   int failure = 0;  // errno that the next accept() is told, once
   bool stopped = false;
+  bool is_adopted = false;  // bound by somebody else
   bool abandoned = false;
   bool lingers = false;  // as socket_state has it: connections inherit SO_LINGER
   unsigned closed_count = 0;
@@ -455,6 +456,7 @@ stream_listener::stream_listener(std::span<const int> descriptors, bool is_ip) {
     for (const int each : descriptors) {
       ++taken_count;
       queue_->add(each);
+      queue_->is_adopted = true;
       on.kernel().adopt(each);
       if (detail::has_linger(on, each)) queue_->lingers = true;
       if (is_ip) detail::set_option(on, each, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
@@ -501,11 +503,36 @@ std::size_t stream_listener::unclaimed_count() const noexcept { return queue_->u
 
 loop& stream_listener::owner_loop() const noexcept { return queue_->owner_loop(); }
 
-void tcp_listener::share() {
+std::vector<shared_socket> tcp_listener::share() {
+  loop& on = queue_->owner_loop();
+  std::vector<shared_socket> shared;
   for (const detail::listening& each : queue_->sockets) {
-    detail::set_option(queue_->owner_loop(), each.accept.descriptor, SOL_SOCKET, SO_REUSEPORT, 1,
-                       "SO_REUSEPORT");
+    const int descriptor = each.accept.descriptor;
+    const endpoint local = detail::local_endpoint(on, descriptor);
+    if (queue_->is_adopted) {
+      shared.emplace_back(local, detail::duplicate(descriptor, local));
+    } else {
+      detail::set_option(on, descriptor, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+      shared.emplace_back(local, -1);
+    }
   }
+  return shared;
+}
+
+tcp_listener tcp_listener::join(std::span<const shared_socket> shared, listen_options options) {
+  std::vector<endpoint> endpoints;
+  std::vector<shared_socket> taken;  // closed, unless all of them can be had
+  for (const shared_socket& each : shared) {
+    endpoints.push_back(each.local());
+    if (each.is_handed_over()) taken.emplace_back(each.local(), each.duplicate());
+  }
+  if (taken.empty()) {
+    options.join = true;
+    return bind(endpoints, options);
+  }
+  std::vector<int> descriptors;
+  for (shared_socket& each : taken) descriptors.push_back(each.release());
+  return adopt(descriptors);
 }
 
 void stream_listener::pause() noexcept {

@@ -229,7 +229,8 @@ static_assert(byte_stream<tcp_stream>);
 struct listen_options {
   /// Connections the kernel completes before they are accepted; capped by net.core.somaxconn.
   int backlog = 4096;
-  /// Joins listeners of other loops on the same address, which must have been share()d before.
+  /// Joins listeners of other processes on the same address, which must have been share()d before;
+  /// for other loops there is tcp_listener::join.
   bool join = false;
   /// IP_FREEBIND, IPV6_FREEBIND: also an address that this machine has not, or not yet.
   bool free_bind = false;
@@ -404,9 +405,15 @@ class tcp_listener : public stream_listener {
   /// skipped. IORING_OP_ACCEPT, multishot, Linux 5.19; one getpeername(2) a connection.
   [[nodiscard]] auto accept() noexcept { return detail::accept_awaiter<tcp_stream>(*queue_); }
 
-  /// SO_REUSEPORT from now on: listeners of other loops may join these addresses. Set after bind,
-  /// so that a port which another program holds is refused all the same.
-  void share();
+  /// From now on listeners of other loops may join() these addresses, by SO_REUSEPORT: the kernel
+  /// spreads connections over them. Set after bind, so that a port which another program holds is
+  /// refused all the same. Of sockets that were adopted the others take a share themselves.
+  /// Errors: EMFILE. Example: examples/echo_server.cpp.
+  std::vector<shared_socket> share();
+  /// Another listener on addresses that a loop of this process has shared; options.join is set.
+  /// Errors: as bind(), and EMFILE.
+  static tcp_listener join(std::span<const shared_socket> shared,
+                           listen_options options = listen_options());
 
  private:
   using stream_listener::stream_listener;

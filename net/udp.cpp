@@ -31,7 +31,7 @@ udp_socket udp_socket::bind(const endpoint& to, const udp_options& options) {
   detail::check_family(to, true, "bind");
   const int descriptor = new_socket(on, to);
   udp_socket made{detail::socket_handle(detail::make_datagram_state(on, descriptor, false))};
-  if (options.join) made.share();
+  if (options.join) made.set_number(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
   if (options.reuse_address) made.set_number(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
   if (options.free_bind) {
     const bool v6 = to.kind() == endpoint_kind::ipv6;
@@ -86,7 +86,18 @@ int udp_socket::time_to_live() const {
                  : number(IPPROTO_IP, IP_TTL, "IP_TTL");
 }
 
-void udp_socket::share() { set_number(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"); }
+shared_socket udp_socket::share() {
+  const endpoint own = local();
+  if (socket_->is_adopted) return shared_socket(own, detail::duplicate(descriptor(), own));
+  set_number(SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+  return shared_socket(own, -1);
+}
+
+udp_socket udp_socket::join(const shared_socket& shared, udp_options options) {
+  if (shared.is_handed_over()) return adopt(shared.duplicate());
+  options.join = true;
+  return bind(shared.local(), options);
+}
 
 void udp_socket::set_dont_fragment(bool on) {
   if (is_v6()) {

@@ -82,8 +82,11 @@ class udp_socket : public datagram_socket {
   int multicast_time_to_live() const;
   /// IP_MULTICAST_IF, IPV6_MULTICAST_IF: the interface through which it is sent; 0: by route.
   void set_multicast_interface(std::uint32_t interface_index);
-  /// SO_REUSEPORT from now on: sockets of other loops may join.
-  void share();
+  /// From now on sockets of other loops may join(), by SO_REUSEPORT: what one peer sends comes to
+  /// one of them. A socket that was adopted they share itself, and whoever comes first has it.
+  shared_socket share();
+  /// Another socket on an address that a loop of this process has shared; options.join is set.
+  static udp_socket join(const shared_socket& shared, udp_options options = udp_options());
   /// Forbids fragmentation, so that a datagram above the path's MTU gives EMSGSIZE.
   void set_dont_fragment(bool on);
   /// Datagrams that came and were dropped, mostly because the receive buffer was full. SO_MEMINFO,

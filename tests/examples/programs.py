@@ -297,6 +297,54 @@ class UdpEchoServer(Programs):
                 self.assertEqual(self.ask(server, b"%d" % number), b"%d" % number)
 
 
+class SocketActivation(Programs):
+    """Sockets that another user has bound, as systemd does for a unit with User=."""
+
+    def started(self, name, handed_over):
+        number = handed_over.fileno()
+        command = (f'exec 3<&{number}; LISTEN_FDS=1 LISTEN_PID=$$ '
+                   f'exec "{program(name)}" --port 0 --threads 2')
+        stranger = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        return subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, pass_fds=(number,), **stranger)
+
+    def served(self, name, handed_over, ask):
+        port = handed_over.getsockname()[1]
+        process = self.started(name, handed_over)
+        try:
+            said = os.read(process.stdout.fileno(), 4096).decode()
+            self.assertIn(f"127.0.0.1:{port}", said)
+            for number in range(20):
+                self.assertEqual(ask(port, b"%d" % number), b"%d" % number)
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(PATIENCE), 0)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+    def test_several_threads_serve_one_listener(self):
+        def ask(port, message):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as peer:
+                peer.sendall(message)
+                return receive(peer, len(message))
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.served("echo_server", listener, ask)
+
+    def test_several_threads_answer_on_one_udp_socket(self):
+        def ask(port, message):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.settimeout(PATIENCE)
+                asking.sendto(message, ("127.0.0.1", port))
+                return asking.recvfrom(100)[0]
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+            bound.bind(("127.0.0.1", 0))
+            self.served("udp_echo_server", bound, ask)
+
+
 class Clients(Programs):
     def test_no_server_names_endpoint_and_reason(self):
         with socket.socket() as free:
