@@ -273,6 +273,10 @@ void epoll_kernel::wait_for_jobs() noexcept {
     if (each->opcode() == IORING_OP_OPENAT && each->result >= 0) {
       ::close(static_cast<int>(each->result));
     }
+    if (each->opcode() == IORING_OP_CLOSE && each->request_of != nullptr) {
+      watch* const on = each->request_of->target;  // nobody closes the number again
+      if (on != nullptr && on->generation == each->generation) on->closing = false;
+    }
     delete each;
   }
   finished_jobs_.clear();

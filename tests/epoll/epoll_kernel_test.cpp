@@ -480,6 +480,23 @@ TEST_F(epoll_kernel, devices_that_cannot_be_polled_are_read_all_the_same) {
   ::close(zero);
 }
 
+TEST(epoll_kernel_end, closes_no_number_again_that_the_pool_has_closed_unseen) {
+  const int opened = ::dup(0);
+  std::unique_ptr<rill::kernel> calls = rill::make_epoll_kernel();
+  io_uring& ring = calls->open({8, 16});
+  calls->start();
+  io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring);
+  ::io_uring_prep_close(sqe, opened);
+  sqe->flags |= IOSQE_ASYNC;
+  io_uring_smp_store_release(ring.sq.ktail, ring.sq.sqe_tail);
+  EXPECT_EQ(calls->enter(1, 0, 0), 1);
+  while (::fcntl(opened, F_GETFD) >= 0) std::this_thread::yield();  // the pool closes it
+  EXPECT_EQ(::dup2(0, opened), opened);                             // somebody else has the number
+  calls.reset();                                                    // which has not looked
+  EXPECT_GE(::fcntl(opened, F_GETFD), 0);
+  ::close(opened);
+}
+
 TEST_F(epoll_kernel, files_are_opened_read_written_and_closed_in_the_pool) {
   const rill::test::temporary_folder folder;
   const std::string path = folder.path("a");
