@@ -212,9 +212,8 @@ class buffered_reader {
 ///   close the stream. Using the writer afterwards is an assertion.
 /// Concurrency: one call at a time, also asserted.
 /// Cost: one allocation of `capacity` bytes at the first write; a write that fits is a copy,
-/// without
-///   suspension; one that does not goes out with what is buffered in one gathered operation, not
-///   copied.
+///   without suspension; one that does not goes out with what is buffered in one gathered
+///   operation, not copied.
 template <byte_stream Stream>
 class buffered_writer {
   class write_awaiter;

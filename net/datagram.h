@@ -179,8 +179,7 @@ socket_handle adopt_datagram_socket(int descriptor, bool is_unix);
 ///
 /// Concurrency: one receive and one send at a time, as with streams.
 /// Cancellation: a cancelled receive loses no datagram; a cancelled send has sent nothing, unless
-/// it
-///   had completed.
+///   it had completed.
 /// Errors: EMSGSIZE for what is larger than the protocol allows; ECONNREFUSED on a connected
 ///   socket whose peer answered "port unreachable" (reported once, by the next call); ENOBUFS.
 class datagram_socket : public socket_base {
