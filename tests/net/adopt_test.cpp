@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <functional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -16,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/pair.h"
 #include <rill/net/tcp.h>
 #include <rill/net/udp.h>
 #include <rill/net/unix.h>
@@ -27,30 +27,10 @@ namespace rill {
 namespace {
 
 using namespace std::chrono_literals;
+using test::any_port;
+using test::failure_of;
 using test::run_loop;
-
-const endpoint any_port(address::loopback_v4(), 0);
-
-/// Runs body(left, right) over a connection.
-template <class Body>
-void with_pair(Body body) {
-  run_loop([&]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port);
-    tcp_stream left = co_await tcp_stream::connect(listener.local());
-    tcp_stream right = co_await listener.accept();
-    co_await body(left, right);
-  });
-}
-
-/// What is said when `call` fails; empty if it does not.
-std::string failure_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const io_error& failure) {
-    return failure.what();
-  }
-  return {};
-}
+using test::with_pair;
 
 bool is_open(int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; }
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -17,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/pair.h"
 #include <rill/net/socket_options.h>
 #include <rill/net/tcp.h>
 #include <rill/net/udp.h>
@@ -29,34 +29,10 @@ namespace rill {
 namespace {
 
 using namespace std::chrono_literals;
+using test::any_port;
+using test::failure_of;
 using test::run_loop;
-
-const endpoint any_port(address::loopback_v4(), 0);
-
-/// Runs body(left, right) over a connection from a listener with these options.
-template <class Body>
-void with_pair(const listen_options& options, Body body) {
-  run_loop([&]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port, options);
-    tcp_stream left = co_await tcp_stream::connect(listener.local());
-    tcp_stream right = co_await listener.accept();
-    co_await body(left, right);
-  });
-}
-template <class Body>
-void with_pair(Body body) {
-  with_pair(listen_options(), std::move(body));
-}
-
-/// What is said when `call` fails; empty if it does not.
-std::string failure_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const io_error& failure) {
-    return failure.what();
-  }
-  return {};
-}
+using test::with_pair;
 
 // ---------------------------------------------------------------- of every socket
 

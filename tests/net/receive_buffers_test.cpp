@@ -9,6 +9,7 @@
 
 #include "support.h"
 #include "support/descriptors.h"
+#include "support/pair.h"
 #include "support/streams.h"
 #include <rill/net/stream.h>
 #include <rill/net/tcp.h>
@@ -16,19 +17,6 @@
 
 namespace rill::test {
 namespace {
-
-const endpoint any_port(address::loopback_v4(), 0);
-
-/// Runs body(left, right) over a connection.
-template <class Body>
-void with_pair(Body body) {
-  run_loop([&]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port);
-    tcp_stream left = co_await tcp_stream::connect(listener.local());
-    tcp_stream right = co_await listener.accept();
-    co_await body(left, right);
-  });
-}
 
 TEST(receive_buffers, is_served_with_large_buffers_while_its_messages_are_large) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {

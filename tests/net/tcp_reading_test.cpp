@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/pair.h"
 #include "support/streams.h"
 #include <rill/net/stream.h>
 #include <rill/net/tcp.h>
@@ -20,17 +21,6 @@ namespace rill::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// Runs body(left, right) over a connection.
-template <class Body>
-void with_pair(Body body) {
-  run_loop([&]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(endpoint(address::loopback_v4(), 0));
-    tcp_stream left = co_await tcp_stream::connect(listener.local());
-    tcp_stream right = co_await listener.accept();
-    co_await body(left, right);
-  });
-}
 
 TEST(tcp_reading, fills_several_pieces_of_memory) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/pair.h"
 #include "support/streams.h"
 #include <rill/net/tcp.h>
 #include <rill/runtime/nursery.h>
@@ -22,19 +23,6 @@ namespace rill::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-const endpoint any_port(address::loopback_v4(), 0);
-
-/// Runs body(left, right) over a connection.
-template <class Body>
-void with_pair(Body body) {
-  run_loop([&]() -> task<> {
-    tcp_listener listener = tcp_listener::bind(any_port);
-    tcp_stream left = co_await tcp_stream::connect(listener.local());
-    tcp_stream right = co_await listener.accept();
-    co_await body(left, right);
-  });
-}
 
 TEST(tcp_stream, tells_a_writer_that_another_task_closed_it) {
   for (const bool in_pieces : {false, true}) {

@@ -20,6 +20,7 @@
 
 #include "support.h"
 #include "support/descriptors.h"
+#include "support/pair.h"
 #include "support/streams.h"
 #include <rill/net/stream.h>
 #include <rill/runtime/frame_cache.h>
@@ -31,22 +32,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const endpoint any_port(address::loopback_v4(), 0);
-
 task<std::pair<tcp_stream, tcp_stream>> connected() {
   tcp_listener listener = tcp_listener::bind(any_port);
   tcp_stream left = co_await tcp_stream::connect(listener.local());
   tcp_stream right = co_await listener.accept();
   co_return std::pair<tcp_stream, tcp_stream>(std::move(left), std::move(right));
-}
-
-/// Runs body(left, right) over a connection.
-template <class Body>
-void with_pair(Body body) {
-  run_loop([&]() -> task<> {
-    std::pair<tcp_stream, tcp_stream> pair = co_await connected();
-    co_await body(pair.first, pair.second);
-  });
 }
 
 int option_of(const tcp_stream& of, int level, int option) {

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -13,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "support.h"
+#include "support/pair.h"
 #include <rill/net/udp.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -21,19 +21,9 @@ namespace rill {
 namespace {
 
 using namespace std::chrono_literals;
+using test::any_port;
+using test::failure_of;
 using test::run_loop;
-
-const endpoint any_port(address::loopback_v4(), 0);
-
-/// What is said when `call` fails; empty if it does not.
-std::string failure_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const io_error& failure) {
-    return failure.what();
-  }
-  return {};
-}
 
 TEST(udp_packet_info, lets_a_wildcard_server_answer_from_the_address_that_was_asked) {
   run_loop([]() -> task<> {
