@@ -506,6 +506,7 @@ loop& stream_listener::owner_loop() const noexcept { return queue_->owner_loop()
 std::vector<shared_socket> tcp_listener::share() {
   loop& on = queue_->owner_loop();
   std::vector<shared_socket> shared;
+  shared.reserve(queue_->sockets.size());
   for (const detail::listening& each : queue_->sockets) {
     const int descriptor = each.accept.descriptor;
     const endpoint local = detail::local_endpoint(on, descriptor);
@@ -522,6 +523,8 @@ std::vector<shared_socket> tcp_listener::share() {
 tcp_listener tcp_listener::join(std::span<const shared_socket> shared, listen_options options) {
   std::vector<endpoint> endpoints;
   std::vector<shared_socket> taken;  // closed, unless all of them can be had
+  endpoints.reserve(shared.size());
+  taken.reserve(shared.size());
   for (const shared_socket& each : shared) {
     endpoints.push_back(each.local());
     if (each.is_handed_over()) taken.emplace_back(each.local(), each.duplicate());
@@ -531,6 +534,7 @@ tcp_listener tcp_listener::join(std::span<const shared_socket> shared, listen_op
     return bind(endpoints, options);
   }
   std::vector<int> descriptors;
+  descriptors.reserve(taken.size());
   for (shared_socket& each : taken) descriptors.push_back(each.release());
   return adopt(descriptors);
 }
