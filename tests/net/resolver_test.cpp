@@ -2,9 +2,6 @@
 // silent. What bytes mean and what configuration says is tested beside the parts that know it.
 #include <rill/net/resolver.h>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -18,6 +15,7 @@
 #include "support/descriptors.h"
 #include "support/files.h"
 #include <rill/net/dns_message.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/timeout.h>
 
 namespace rill {
@@ -88,19 +86,30 @@ class names {
   std::unique_ptr<resolver> asked;
 };
 
-/// Runs `body(names&)` beside the servers of `around`, which are made in the loop.
+/// Runs `body(names&)` beside the servers of `make()`, which are made in the loop.
+template <class Make, class Body>
+task<> run_beside(Make& make, Body& body) {
+  names around = make();
+  co_await with_nursery([&](nursery& tasks) -> task<> {
+    for (name_server& each : around.servers) {
+      tasks.start([&each] { return each.run(); });
+    }
+    co_await body(around);
+    tasks.cancel();
+  });
+}
+
 template <class Make, class Body>
 void beside(Make make, Body body) {
-  run_loop([&]() -> task<> {
-    names around = make();
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      for (name_server& each : around.servers) {
-        tasks.start([&each] { return each.run(); });
-      }
-      co_await body(around);
-      tasks.cancel();
-    });
-  });
+  run_loop([&] { return run_beside(make, body); });
+}
+
+/// The same on a simulated host: where time decides, which is exact there.
+template <class Make, class Body>
+void beside_in_virtual_time(Make make, Body body) {
+  sim::world world(1);
+  sim::host& host = world.add_host("host", "10.0.0.1");
+  world.run(host.run([&] { return run_beside(make, body); }));
 }
 
 /// The same with one server, one look-up and what is expected of it.
@@ -249,19 +258,21 @@ TEST(resolver, asks_the_next_server_after_one_that_is_not_there) {
 }
 
 TEST(resolver, asks_every_silent_server_as_often_as_configured_within_the_limit) {
-  beside([] { return names({silence, silence, silence}); },
-         [](names& around) -> task<> {
-           resolve_options options;
-           options.limit = 240ms;
-           options.families = family_preference::ipv4_only;
-           const auto begin = loop_clock::now();
-           const std::string said = co_await outcome(*around.asked, "a.example", options);
-           EXPECT_EQ(said, "resolve a.example: no answer from any name server");
-           EXPECT_GE(loop_clock::now() - begin, 200ms);
-           for (const name_server& each : around.servers) {
-             EXPECT_EQ(each.asked, (texts{"a.example A", "a.example A"}));
-           }
-         });
+  beside_in_virtual_time([] { return names({silence, silence, silence}); },
+                         [](names& around) -> task<> {
+                           resolve_options options;
+                           options.limit = 240ms;
+                           options.families = family_preference::ipv4_only;
+                           const auto begin = loop_clock::now();
+                           const std::string said =
+                               co_await outcome(*around.asked, "a.example", options);
+                           EXPECT_EQ(said, "resolve a.example: no answer from any name server");
+                           EXPECT_GE(loop_clock::now() - begin, 239ms);
+                           EXPECT_LE(loop_clock::now() - begin, 241ms);
+                           for (const name_server& each : around.servers) {
+                             EXPECT_EQ(each.asked, (texts{"a.example A", "a.example A"}));
+                           }
+                         });
 }
 
 TEST(resolver, does_not_go_on_to_another_name_without_an_answer) {
@@ -625,12 +636,8 @@ TEST(resolver, lets_a_nearer_deadline_from_outside_win) {
 TEST(resolver, says_when_descriptors_are_short) {
   beside([] { return names({both_families}); },
          [](names& around) -> task<> {
-           rlimit limit{};
-           ::getrlimit(RLIMIT_NOFILE, &limit);
-           const rlimit none{0, limit.rlim_max};
-           ::setrlimit(RLIMIT_NOFILE, &none);
+           const test::descriptor_limit none(0);
            const std::string said = co_await outcome(*around.asked, "a.example");
-           ::setrlimit(RLIMIT_NOFILE, &limit);
            EXPECT_EQ(said, "resolve a.example: Too many open files");
          });
 }
