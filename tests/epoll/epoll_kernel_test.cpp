@@ -449,7 +449,8 @@ TEST(epoll_memory, every_file_operation_is_told_that_there_is_none) {
 TEST(epoll_memory, a_file_is_closed_without_it) {
   EXPECT_EQ(without_memory_for_epoll([](machine& on) {
               const int file = ::open("/etc/hosts", O_RDONLY);
-              char into[4];
+              char into[4];  // read once, for else the disk may be asked, in the pool
+              if (::pread(file, into, 4, 0) != 4) return 4;
               ::io_uring_prep_read(&on.sqe(), file, into, sizeof(into), 0);
               if (on.result() != 4) return 1;  // known to be a file now
               ::io_uring_prep_close(&on.sqe(), file);
@@ -482,7 +483,7 @@ TEST_F(epoll_kernel, devices_that_cannot_be_polled_are_read_all_the_same) {
 
 TEST(epoll_kernel_end, closes_no_number_again_that_the_pool_has_closed_unseen) {
   const int opened = ::dup(0);
-  std::unique_ptr<rill::kernel> calls = rill::make_epoll_kernel();
+  auto calls = rill::make_epoll_kernel();
   io_uring& ring = calls->open({8, 16});
   calls->start();
   io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring);
@@ -493,8 +494,7 @@ TEST(epoll_kernel_end, closes_no_number_again_that_the_pool_has_closed_unseen) {
   while (::fcntl(opened, F_GETFD) >= 0) std::this_thread::yield();  // the pool closes it
   EXPECT_EQ(::dup2(0, opened), opened);                             // somebody else has the number
   calls.reset();                                                    // which has not looked
-  EXPECT_GE(::fcntl(opened, F_GETFD), 0);
-  ::close(opened);
+  EXPECT_EQ(::close(opened), 0);
 }
 
 TEST_F(epoll_kernel, files_are_opened_read_written_and_closed_in_the_pool) {
