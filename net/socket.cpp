@@ -386,15 +386,19 @@ void socket_state::adapt_buffer_size(unsigned group, std::size_t size) noexcept 
 void socket_state::start_private() noexcept {
   buffer_pool& pool = owner_loop().buffers();
   try {
-    if (datagrams) datagrams->private_bytes.resize(datagram_storage::private_size_max);
-    if (!datagrams) private_buffer = pool.allocate_private(pool.buffer_size(0));
+    if (datagrams) {
+      datagrams->private_bytes.resize(datagram_storage::private_size_max);
+      read.submit(private_datagram_type);
+      return;
+    }
+    private_buffer = pool.allocate_private(pool.buffer_size(0));
   } catch (const std::bad_alloc&) {
     read.wake(-ENOMEM);
     return;
   }
   read.buffer = private_buffer;
   read.size = pool.buffer_size(0);
-  read.submit(datagrams ? private_datagram_type : receive_private_type);
+  read.submit(receive_private_type);
 }
 
 void socket_state::private_completed(int result) noexcept {

@@ -21,10 +21,6 @@ bool is_one_of(const error& cause, std::initializer_list<std::errc> known) {
   return std::any_of(known.begin(), known.end(), [&](std::errc each) { return cause == each; });
 }
 
-bool is_shortage(const error& cause) {
-  return is_one_of(cause, {std::errc::no_buffer_space, std::errc::not_enough_memory});
-}
-
 /// The network's answers to what was sent before; they say nothing about the socket.
 bool concerns_a_peer(const error& cause) {
   return is_one_of(cause, {std::errc::connection_refused, std::errc::host_unreachable,
@@ -51,7 +47,7 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
     const auto received = co_await as_result(socket.receive());
     if (!received) {
       const error cause = received.error();
-      if (is_shortage(cause)) {
+      if (rill::detail::is_shortage(cause.code())) {
         co_await sleep_for(std::chrono::milliseconds(10));
       } else if (!concerns_a_peer(cause)) {
         throw_error(cause, local.to_string());
@@ -68,7 +64,8 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
     const auto sent = co_await as_result(socket.send_to(bytes, received->peer(), from));
     if (sent) continue;
     const error cause = sent.error();
-    if (!is_shortage(cause) && !concerns_a_peer(cause) && !concerns_one_answer(cause)) {
+    if (!rill::detail::is_shortage(cause.code()) && !concerns_a_peer(cause) &&
+        !concerns_one_answer(cause)) {
       throw_error(cause, local.to_string());
     }
   }

@@ -4,16 +4,12 @@
 #include <algorithm>
 
 #include <rill/protocols/http/scan.h>
+#include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
-int hex_value(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+using detail::hex_value;
 
 std::string_view name_of(std::string_view line) noexcept { return line.substr(0, line.find(':')); }
 
@@ -212,11 +208,7 @@ std::string_view body_decoder::find_trailer(std::string_view name) const noexcep
   for (std::string_view rest = trailer_; !rest.empty();) {
     const std::string_view line = rest.substr(0, rest.find("\r\n"));
     if (!line.empty() && equals_without_case(name_of(line), name)) {
-      std::string_view value = line.substr(name.size() + 1);
-      const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
-      while (!value.empty() && is_blank(value.front())) value.remove_prefix(1);
-      while (!value.empty() && is_blank(value.back())) value.remove_suffix(1);
-      return value;
+      return detail::without_blanks(line.substr(name.size() + 1));
     }
     rest.remove_prefix(std::min(line.size() + 2, rest.size()));
   }

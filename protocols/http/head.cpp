@@ -9,26 +9,17 @@
 #include <cstring>
 
 #include <rill/protocols/http/scan.h>
+#include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
-constexpr char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-constexpr bool is_letter(char c) noexcept { return lower(c) >= 'a' && lower(c) <= 'z'; }
-constexpr bool is_hex(char c) noexcept {
-  return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f');
-}
-constexpr bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
-
-std::string_view without_blanks(std::string_view text) noexcept {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
+using detail::hex_value;
+using detail::is_blank;
+using detail::is_digit;
+using detail::is_letter;
+using detail::lower;
+using detail::without_blanks;
 
 /// Takes the next element off a list; empty ones too, which RFC 9110 section 5.6.1 has ignored.
 std::string_view take_element(std::string_view& list) noexcept {
@@ -61,7 +52,7 @@ bool is_authority(std::string_view text) noexcept {
     if (end == text.npos || end == 1) return false;
     const std::string_view literal = text.substr(1, end - 1);
     if (!std::all_of(literal.begin(), literal.end(),
-                     [](char c) { return is_hex(c) || c == ':' || c == '.'; })) {
+                     [](char c) { return hex_value(c) >= 0 || c == ':' || c == '.'; })) {
       return false;
     }
     text.remove_prefix(end + 1);

@@ -74,14 +74,12 @@ void response::set_body(std::string body, std::string_view type) {
 
 response& response::set(std::string_view name, std::string_view value) & {
   check(name, value);
-  if (!find(name).empty() || fields_.find(name) != fields_.npos) {
-    std::string kept;
-    for (std::string_view rest = fields_; !rest.empty();) {
-      const std::string_view line = take_line(rest);
-      if (!has_name(line, name)) kept.append(line).append(line_end);
-    }
-    fields_ = std::move(kept);
+  std::string others;
+  for (std::string_view rest = fields_; !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    if (!has_name(line, name)) others.append(line).append(line_end);
   }
+  fields_ = std::move(others);
   append(name, value);
   return *this;
 }

@@ -98,28 +98,32 @@ class exchange final : public body_source, public body_writer {
         peer_(&peer),
         head_(options.head) {}
 
-  /// True: everything was answered, and the connection may carry more.
-  task<bool> run() {
-    loop_clock::time_point deadline = loop_clock::now() + options_->header_timeout;
+  /// Answers what the reader holds and what belongs to it. True: the connection may carry more.
+  /// All that requests need lies in this frame, which is gone while the connection is idle.
+  static task<bool> run(Stream& stream, buffered_reader<Stream>& reader, service& answering,
+                        const session_options& options, const endpoint& peer) {
+    exchange self(stream, reader, answering, options, peer);
+    loop_clock::time_point deadline = loop_clock::now() + options.header_timeout;
     for (;;) {
-      const parse_state state = head_.parse(reader_->buffered().text());
+      const parse_state state = self.head_.parse(reader.buffered().text());
       if (state == parse_state::complete) {
-        const bool goes_on = co_await answer();
+        const bool goes_on = co_await self.answer();
         if (!goes_on) co_return false;
-        if (reader_->buffered().empty()) co_return co_await send();
-        deadline = loop_clock::now() + options_->header_timeout;
+        if (reader.buffered().empty()) co_return co_await self.send();
+        deadline = loop_clock::now() + options.header_timeout;
         continue;
       }
       if (state == parse_state::failed) {
-        co_await refuse(refusal(head_.error()));
+        co_await self.refuse(refusal(self.head_.error()));
         co_return false;
       }
       // The client may wait for the answers to what it has sent before.
-      if (!co_await send()) co_return false;
-      const auto came = co_await as_result(with_deadline(deadline, reader_->fill()));
+      const bool is_sent = co_await self.send();
+      if (!is_sent) co_return false;
+      const auto came = co_await as_result(with_deadline(deadline, reader.fill()));
       if (came && *came != 0) continue;
       if (!came && came.error().is_timeout()) {
-        co_await refuse(refusal(408, "the head of the request took too long\n"));
+        co_await self.refuse(refusal(408, "the head of the request took too long\n"));
       }
       co_return false;
     }
@@ -257,8 +261,10 @@ class exchange final : public body_source, public body_writer {
         const bool whole = co_await produce(made);
         if (!whole) co_return false;
       }
+    } else if (sends_body_ && made.body().size() < copy_size_max) {
+      out_.append(made.body());
     } else if (sends_body_) {
-      const bool sent = co_await send_body(made.body());
+      const bool sent = co_await send_large(made.body());
       if (!sent) co_return false;
     }
     if (!body_.is_complete()) {
@@ -277,11 +283,8 @@ class exchange final : public body_source, public body_writer {
     co_return true;
   }
 
-  task<bool> send_body(std::string_view body) {
-    if (body.size() < copy_size_max) {
-      out_.append(body);
-      co_return true;
-    }
+  /// What is due, and a body from where it lies.
+  task<bool> send_large(std::string_view body) {
     const const_buffer pieces[2] = {const_buffer(out_), const_buffer(body)};
     const std::span<const const_buffer> all(pieces);
     const auto sent =
@@ -360,13 +363,6 @@ class exchange final : public body_source, public body_writer {
 };
 
 template <byte_stream Stream>
-task<bool> exchange_requests(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-                             const session_options& options, const endpoint& peer) {
-  exchange<Stream> requests(stream, reader, answering, options, peer);
-  co_return co_await requests.run();
-}
-
-template <byte_stream Stream>
 endpoint peer_of(const Stream& stream) {
   if constexpr (requires { stream.peer(); }) {
     return stream.peer();
@@ -393,7 +389,7 @@ task<> session(Stream stream, service& answering, const session_options& options
     const auto came = co_await as_result(with_timeout(options.idle_timeout, reader.fill()));
     if (!came || *came == 0) co_return;
     const bool goes_on =
-        co_await detail::exchange_requests(stream, reader, answering, options, peer);
+        co_await detail::exchange<Stream>::run(stream, reader, answering, options, peer);
     if (!goes_on) co_return;
   }
 }

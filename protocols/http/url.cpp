@@ -4,20 +4,16 @@
 #include <algorithm>
 #include <charconv>
 
+#include <rill/protocols/http/text.h>
+
 namespace rill::http {
 namespace {
 
+using detail::hex_value;
+using detail::is_digit;
+using detail::is_letter;
+
 constexpr std::string_view hex_digits = "0123456789ABCDEF";
-
-int hex_value(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
 bool is_unreserved(char c) noexcept {
   return is_letter(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
@@ -38,11 +34,9 @@ void append_encoded(std::string& to, char c) {
   to += hex_digits[byte & 15U];
 }
 
-std::string lower(std::string_view text) {
+std::string in_lower_case(std::string_view text) {
   std::string made(text);
-  for (char& c : made) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  }
+  for (char& c : made) c = detail::lower(c);
   return made;
 }
 
@@ -121,12 +115,12 @@ bool read_authority(std::string_view text, url& to) {
                      [](char c) { return hex_value(c) >= 0 || c == ':' || c == '.'; })) {
       return false;
     }
-    to.host = lower(literal);
+    to.host = in_lower_case(literal);
     text.remove_prefix(end + 1);
   } else {
     const std::size_t colon = std::min(text.find(':'), text.size());
     if (!is_host(text.substr(0, colon))) return false;
-    to.host = lower(text.substr(0, colon));
+    to.host = in_lower_case(text.substr(0, colon));
     text.remove_prefix(colon);
   }
   to.port = port_of(to.scheme);
@@ -230,7 +224,7 @@ std::optional<url> url::parse(std::string_view text) {
   if (has_control(text)) return std::nullopt;
   const std::size_t colon = text.find("://");
   if (colon == text.npos) return std::nullopt;
-  made.scheme = lower(text.substr(0, colon));
+  made.scheme = in_lower_case(text.substr(0, colon));
   if (made.scheme != "http" && made.scheme != "https") return std::nullopt;
   text.remove_prefix(colon + 3);
   const std::size_t path_at = std::min(text.find_first_of("/?#"), text.size());

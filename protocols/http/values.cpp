@@ -6,20 +6,15 @@
 #include <system_error>
 
 #include <rill/protocols/http/head.h>
-#include <rill/protocols/http/scan.h>
+#include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
+using detail::is_digit;
+using detail::without_blanks;
+
 constexpr int quality_max = 1000;
-
-bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
-
-std::string_view without_blanks(std::string_view text) noexcept {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 /// Takes off the front what ends with `separator`, outside of quoted strings.
 std::string_view take_until(std::string_view& rest, char separator) noexcept {
@@ -46,7 +41,7 @@ int parse_quality(std::string_view text) noexcept {
   if (text.size() > 1 && text[1] != '.') return quality_max;
   int unit = quality_max;
   for (const char c : text.substr(std::min<std::size_t>(2, text.size()))) {
-    if (c < '0' || c > '9') return quality_max;
+    if (!is_digit(c)) return quality_max;
     unit /= 10;
     value += (c - '0') * unit;
   }
@@ -75,7 +70,7 @@ weighted read_weighted(std::string_view element) noexcept {
 /// All digits; a number too large is the largest. nullopt otherwise.
 std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   std::uint64_t number = 0;
-  if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
+  if (text.empty() || !is_digit(text.front())) return std::nullopt;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
   if (parsed.ptr != text.data() + text.size()) return std::nullopt;
   return parsed.ec == std::errc::result_out_of_range ? UINT64_MAX : number;
