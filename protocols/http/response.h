@@ -117,6 +117,12 @@ class response {
   /// The first value of a field; empty without it.
   std::string_view find(std::string_view name) const noexcept;
   void set_body(std::string body, std::string_view type);
+  /// Replaces the body by one that is produced; the fields stay.
+  void set_producer(producer body) {
+    body_.clear();
+    is_fixed_ = false;
+    producer_ = std::move(body);
+  }
 
   /// "Name: value" with CRLF, one after the other.
   std::string_view fields() const noexcept { return fields_.text(); }

@@ -11,6 +11,7 @@
 
 #include <rill/protocols/http/date.h>
 #include <rill/protocols/http/status.h>
+#include <rill/protocols/http/status_error.h>
 
 namespace rill::http::detail {
 namespace {
@@ -116,6 +117,20 @@ void report(const session_options& options, const request& asked, const std::exc
   const std::string line =
       std::string(asked.method()) + ' ' + std::string(asked.path()) + ": " + what + '\n';
   std::fputs(line.c_str(), stderr);
+}
+
+response refusal(const session_options& options, const request& asked,
+                 const std::exception_ptr& error) {
+  constexpr int server_error = 500;
+  try {
+    std::rethrow_exception(error);
+  } catch (const status_error& known) {
+    if (known.status() >= server_error) report(options, asked, error);
+    return refusal(known.status(), known.text());
+  } catch (...) {
+    report(options, asked, error);
+    return refusal(server_error, {});
+  }
 }
 
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept {

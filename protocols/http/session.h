@@ -36,8 +36,8 @@ namespace rill::http {
 class service {
  public:
   /// An exception becomes 500 without any detail, and a line for session_options::on_error. What
-  /// request::read_some throws may pass: it becomes the status that belongs to it. A task refers to
-  /// `asked` until it has ended.
+  /// request::read_some throws may pass: it becomes the status that belongs to it, and so does a
+  /// status_error. A task refers to `asked` until it has ended.
   [[nodiscard]] virtual answer handle(request& asked) = 0;
 
  protected:
@@ -81,6 +81,10 @@ void append_head(std::string& to, const response& of, const request_head& asked,
 response refusal(http_error error);
 response refusal(int status, std::string_view text);
 void report(const session_options& options, const request& asked, const std::exception_ptr& error);
+/// The answer to a request whose handler has thrown: the status of a status_error, or 500, of which
+/// on_error is told.
+response refusal(const session_options& options, const request& asked,
+                 const std::exception_ptr& error);
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
 
@@ -288,8 +292,7 @@ class exchange final : public body_source, public body_writer {
     if (!made && body_status_ != 0) {
       made.emplace(refusal(body_status_, {}));
     } else if (!made) {
-      report(*options_, *asked_, failure_);
-      made.emplace(refusal(500, {}));
+      made.emplace(refusal(*options_, *asked_, failure_));
     }
     co_await send_response(*made);
     end_request();
