@@ -25,17 +25,25 @@ class file;
 /// How a file is opened; combine with |. Without `write`, files are opened for reading.
 enum class open_mode : unsigned {
   read = 1,
-  write = 2,       ///< for writing only, unless `read` is given too
-  create = 4,      ///< make it if it is not there
-  exclusive = 8,   ///< with create: fail with EEXIST if it is there
-  truncate = 16,   ///< cut it to nothing
-  append = 32,     ///< every write goes to the end, whatever its offset
-  directory = 64,  ///< fail with ENOTDIR if it is none
-  no_follow = 128  ///< fail with ELOOP if the last part of the path is a symbolic link
+  write = 2,        ///< for writing only, unless `read` is given too
+  create = 4,       ///< make it if it is not there
+  exclusive = 8,    ///< with create: fail with EEXIST if it is there
+  truncate = 16,    ///< cut it to nothing
+  append = 32,      ///< every write goes to the end, whatever its offset
+  directory = 64,   ///< fail with ENOTDIR if it is none
+  no_follow = 128,  ///< fail with ELOOP if the last part of the path is a symbolic link
+  no_wait = 256     ///< wait for nobody: neither for a FIFO's other side nor for a line's carrier
 };
 constexpr open_mode operator|(open_mode left, open_mode right) noexcept {
   return static_cast<open_mode>(static_cast<unsigned>(left) | static_cast<unsigned>(right));
 }
+
+/// What file::open_below() makes of symbolic links, wherever on the way they are.
+enum class link_policy : unsigned char {
+  refused,  ///< ELOOP
+  below,    ///< followed while they stay below the folder; EXDEV for others, and for absolute ones
+  anywhere  ///< followed wherever they lead
+};
 
 enum class file_kind : unsigned char {
   regular,
@@ -131,6 +139,8 @@ class stat_awaiter final : public file_awaiter {
 class open_awaiter final : public file_awaiter {
  public:
   open_awaiter(file_state& made, open_mode mode, unsigned permissions);
+  open_awaiter(file_state& made, const file_state& folder, link_policy links, open_mode mode,
+               unsigned permissions);
   // NOLINTBEGIN(bugprone-use-after-move): only the base part has been moved
   open_awaiter(open_awaiter&& other) noexcept
       : file_awaiter(std::move(other)), refused_(other.refused_) {
@@ -199,6 +209,18 @@ class file {
   [[nodiscard]] static detail::open_awaiter open(std::string_view path,
                                                  open_mode mode = open_mode::read,
                                                  unsigned permissions = 0666);
+
+  /// Opens `path` below an open folder, and nothing else whatever the path says and whoever renames
+  /// meanwhile: the kernel refuses with EXDEV what would leave the folder by "..", and what is
+  /// absolute. Links in /proc that are no paths (ELOOP) are never followed. With
+  /// link_policy::anywhere a path with ".." in it is refused at once. EAGAIN: the kernel could not
+  /// see whether a ".." of a link stays below, because something was renamed; worth another try.
+  /// Errors name the folder's path and this one; otherwise as open().
+  /// Lifetime: the folder stays open until the operation has ended. IORING_OP_OPENAT2, Linux 5.6.
+  [[nodiscard]] static detail::open_awaiter open_below(const file& folder, std::string_view path,
+                                                       link_policy links = link_policy::below,
+                                                       open_mode mode = open_mode::read,
+                                                       unsigned permissions = 0666);
 
   file(file&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   file& operator=(file&& other) noexcept;
