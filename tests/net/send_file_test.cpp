@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -137,6 +138,21 @@ TEST(send_file, waits_for_a_slow_peer_in_the_ring_and_can_be_cancelled) {
       tasks.cancel();
     });
     EXPECT_EQ(::fcntl(peer.writer.descriptor(), F_GETFL) & O_NONBLOCK, 0);
+  });
+}
+
+TEST(send_file, gives_up_a_peer_that_stands_still) {
+  run_loop([]() -> task<> {
+    slow_peer peer(3'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    bool has_timed_out = false;
+    try {
+      co_await peer.writer.send_file(source, 0, 3'000'000, std::chrono::milliseconds(5));
+    } catch (const timeout_error&) {
+      has_timed_out = true;
+    }
+    EXPECT_TRUE(has_timed_out);
   });
 }
 
