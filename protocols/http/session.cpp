@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
+#include <system_error>
 
 #include <rill/protocols/http/date.h>
 #include <rill/protocols/http/status.h>
@@ -66,6 +68,24 @@ response refusal(http_error error) {
 response refusal(int status, std::string_view text) {
   return response(status, text.empty() ? std::string(reason_of(status)) + '\n' : std::string(text),
                   "text/plain; charset=utf-8");
+}
+
+int status_of_failure(const std::exception_ptr& failure) noexcept {
+  constexpr int internal_server_error = 500;
+  constexpr int service_unavailable = 503;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::bad_alloc&) {
+    return service_unavailable;
+  } catch (const std::system_error& error) {
+    for (const std::errc each :
+         {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system,
+          std::errc::not_enough_memory, std::errc::no_buffer_space}) {
+      if (error.code() == each) return service_unavailable;
+    }
+  } catch (...) {
+  }
+  return internal_server_error;
 }
 
 void report(const session_options& options, const request& asked, const std::exception_ptr& error) {

@@ -7,6 +7,7 @@
 // Read next: tests/http/session_test.cpp.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include <rill/protocols/http/request.h>
 #include <rill/protocols/http/response.h>
 #include <rill/protocols/http/status.h>
+#include <rill/runtime/file.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/timeout.h>
 
@@ -35,8 +37,9 @@ namespace rill::http {
 /// Answers requests.
 class service {
  public:
-  /// An exception becomes 500 without any detail, and a line for session_options::on_error. What
-  /// request::read_some throws may pass: it becomes the status that belongs to it.
+  /// An exception becomes 500 without any detail, or 503 if it says that descriptors or memory are
+  /// short, and a line for session_options::on_error. What request::read_some throws may pass: it
+  /// becomes the status that belongs to it.
   [[nodiscard]] virtual task<response> handle(request& asked) = 0;
 
  protected:
@@ -81,6 +84,8 @@ void append_head(std::string& to, const response& of, const request_head& asked,
 /// The answer to a request that is none.
 response refusal(http_error error);
 response refusal(int status, std::string_view text);
+/// Of what a handler has thrown.
+int status_of_failure(const std::exception_ptr& failure) noexcept;
 void report(const session_options& options, const request& asked, const std::exception_ptr& error);
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
@@ -175,6 +180,13 @@ class exchange final : public body_source, public body_writer {
   /// Answers of pipelined requests are collected up to so many bytes.
   static constexpr std::size_t send_size = 32 * 1024;
 
+  /// A file of at most so many bytes is copied behind its head, to go out with it in one send; a
+  /// larger one too, in pieces of this size, if the stream cannot take it from the file itself.
+  static constexpr std::size_t file_copy_size_max = 64 * 1024;
+  static constexpr bool sends_files = requires(Stream& to, const file& from) {
+    to.send_file(from, std::uint64_t(), std::uint64_t(), std::chrono::nanoseconds());
+  };
+
   [[noreturn]] void throw_body_error() {
     body_status_ = status_of(body_.error());
     throw io_error(make_error_code(body_.error()), "read", "body");
@@ -235,7 +247,7 @@ class exchange final : public body_source, public body_writer {
       made.emplace(refusal(body_status_, {}));
     } else if (!made) {
       report(*options_, asked, failure);
-      made.emplace(refusal(500, {}));
+      made.emplace(refusal(status_of_failure(failure), {}));
     }
     const bool goes_on = co_await send_response(*made);
     head_.clear();
@@ -254,9 +266,14 @@ class exchange final : public body_source, public body_writer {
     if (is_streamed && sends_body_ && !is_chunked_) keeps_alive = false;
     const response_framing framing{keeps_alive, is_chunked_,
                                    !is_streamed && !http::has_no_body(made.status()),
-                                   made.body().size()};
+                                   made.body_size()};
     append_head(out_, made, head_, framing, loop::current().kernel().wall_now());
-    if (is_streamed) {
+    if (made.body_file() != nullptr) {
+      if (sends_body_) {
+        const bool whole = co_await send_file(*made.body_file());
+        if (!whole) co_return false;
+      }
+    } else if (is_streamed) {
       if (sends_body_) {
         const bool whole = co_await produce(made);
         if (!whole) co_return false;
@@ -291,6 +308,60 @@ class exchange final : public body_source, public body_writer {
         co_await as_result(with_timeout(options_->write_timeout, stream_->write_all(all)));
     out_.clear();
     co_return sent.has_value();
+  }
+
+  /// What is due, and a body out of a file. False: the connection ends, for the client is gone or
+  /// stands still, or the file was cut; then before the end of the body.
+  task<bool> send_file(file_body& body) {
+    for (const file_part& part : body.parts()) {
+      out_.append(part.before);
+      bool is_whole = false;
+      if constexpr (sends_files) {
+        if (part.size > file_copy_size_max) {
+          is_whole = co_await pass_file(body.source(), part);
+        } else {
+          is_whole = co_await copy_file(body.source(), part);
+        }
+      } else {
+        is_whole = co_await copy_file(body.source(), part);
+      }
+      if (!is_whole) {
+        co_await close_slowly();
+        co_return false;
+      }
+    }
+    out_.append(body.after());
+    co_return true;
+  }
+  /// From the file to the socket, through no memory of ours.
+  task<bool> pass_file(const file& source, const file_part& part) {
+    const bool is_sent = co_await send();
+    if (!is_sent) co_return false;
+    bool is_whole = false;
+    try {
+      const std::uint64_t sent =
+          co_await stream_->send_file(source, part.offset, part.size, options_->write_timeout);
+      is_whole = sent == part.size;
+    } catch (const io_error&) {
+      // The client is gone, or the disk has failed.
+    }
+    co_return is_whole;
+  }
+  /// Through the buffer of the answer, piece by piece; the last one is left there.
+  task<bool> copy_file(file& source, const file_part& part) {
+    for (std::uint64_t done = 0; done != part.size;) {
+      const std::size_t before = out_.size();
+      out_.resize(before + std::min<std::uint64_t>(part.size - done, file_copy_size_max));
+      const auto room = std::as_writable_bytes(std::span<char>(out_).subspan(before));
+      const auto came = co_await as_result(source.read_at(room, part.offset + done));
+      out_.resize(before + came.value_or(0));
+      if (!came || *came == 0) co_return false;
+      done += *came;
+      if (done == part.size) break;
+      const bool is_sent = co_await send();
+      if (!is_sent) co_return false;
+    }
+    co_return true;
   }
 
   task<bool> produce(const response& made) {
