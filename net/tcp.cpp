@@ -67,7 +67,14 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
       sent += static_cast<std::uint64_t>(count);
       co_await yield();
     } else if (count == -EAGAIN) {
-      co_await with_timeout(stall_timeout, wait_writable());
+      std::uint64_t taken = acknowledged_size();
+      for (;;) {
+        const auto room = co_await as_result(with_timeout(stall_timeout, wait_writable()));
+        if (room) break;
+        const std::uint64_t before = taken;
+        if (room.error().is_timeout()) taken = acknowledged_size();
+        if (taken == before) throw_error(room.error(), socket.subject());
+      }
     } else if (count != -EINTR) {
       throw_error(error::from_errno(static_cast<int>(-count), "send file"), socket.subject());
     }

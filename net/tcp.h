@@ -87,8 +87,9 @@ class stream_socket : public socket_base {
   /// Nothing else may be written meanwhile; the file must outlive the call; closing the stream ends
   /// it with ECANCELED. Cancellation and errors leave an unknown part sent.
   /// `stall_timeout` is for each wait for a peer that does not read, not for the whole: a slow peer
-  /// gets its file, one that stands still is timeout_error. Linux tells of room when a third of the
-  /// socket's buffer is free, so that much is the least that counts as reading.
+  /// gets its file, one that stands still is timeout_error. Of TCP every acknowledged byte counts
+  /// as reading; elsewhere only room in the socket's buffer, which Linux tells of when a third of
+  /// it is free.
   /// Cost: one sendfile(2), and the two switches of O_NONBLOCK around it, per 256 KiB, no copy; one
   /// IORING_OP_POLL_ADD (Linux 5.1) each time the socket is full, so a slow peer holds no thread. A
   /// part of the file that is not in the page cache makes the whole loop wait for the disk.
@@ -114,6 +115,9 @@ class stream_socket : public socket_base {
   std::optional<std::chrono::seconds> linger() const;
 
  protected:
+  /// Bytes that the peer has acknowledged; 0 where nobody tells: not TCP, before Linux 4.1.
+  std::uint64_t acknowledged_size() const noexcept;
+
   stream_socket() noexcept {}
   explicit stream_socket(detail::socket_handle&& socket) noexcept
       : socket_base(std::move(socket)) {}

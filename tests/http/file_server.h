@@ -103,6 +103,7 @@ class file_server {
             std::move(pair.second));
         co_await pair.first.write_all(const_buffer(input));
         while (const lease part = co_await pair.first.read_lease()) all.text += part.text();
+        co_await pair.first.close();
       });
     });
     return all;
