@@ -20,6 +20,8 @@
 #include <rill/runtime/combine.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
 
 namespace rill {
 namespace {
