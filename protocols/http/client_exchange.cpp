@@ -79,6 +79,7 @@ task<void> client_exchange::send_whole(const outgoing& asked) {
 }
 
 task<void> client_exchange::send_beside_reading(const outgoing& asked) {
+  is_sending_ = true;
   co_await with_nursery([&](nursery& beside) -> task<> {
     beside.start([this, &asked, &beside] { return send_in_pieces(asked, beside); });
     co_await read_head(asked);
@@ -109,6 +110,7 @@ task<void> client_exchange::send_in_pieces(const outgoing& asked, nursery& besid
   } catch (...) {
     if (!send_failure_) producer_failure_ = std::current_exception();
   }
+  is_sending_ = false;
   sent_.set();
   // Of other failures the response may tell the reason, or its absence the news.
   if (producer_failure_ || (send_failure_ && send_failure_->is_timeout())) beside.cancel();
@@ -169,16 +171,21 @@ void client_exchange::count_sent(std::size_t size) {
 
 /// More bytes, or an error.
 task<void> client_exchange::fill() {
-  for (;;) {
-    const loop_clock::time_point deadline = idle_deadline();
+  for (loop_clock::time_point deadline = idle_deadline();;) {
     const auto came = co_await stream().fill(deadline);
     if (came && *came != 0) {
       last_activity_ = loop_clock::now();
       received_size_ += *came;
       co_return;
     }
-    // The request's body may have moved on meanwhile.
-    if (!came && came.error().is_timeout() && idle_deadline() > deadline) continue;
+    if (!came && came.error().is_timeout() && loop_clock::now() < limits_.deadline) {
+      // While the request's body is under way its writes have the time-outs.
+      if (is_sending_) last_activity_ = loop_clock::now();
+      if (idle_deadline() > deadline) {
+        deadline = idle_deadline();
+        continue;
+      }
+    }
     // What had hindered the request is the reason why there is no answer.
     if (send_failure_ && received_size_ == 0) throw_send_failure();
     if (!came) fail(client_phase::read, came.error());
@@ -216,7 +223,6 @@ task<std::string_view> client_exchange::read_some() {
   if (has_failed_ || !connection_) fail(client_phase::read, http_error::incomplete);
   stream().consume(std::exchange(taken_size_, 0));
   last_activity_ = loop_clock::now();
-  decoded_.clear();
   for (;;) {
     if (body_.is_complete()) {
       finish();
@@ -233,26 +239,16 @@ task<std::string_view> client_exchange::read_some() {
                                      ? std::optional<std::uint64_t>(head_.content_length())
                                      : std::nullopt);
     }
-    if (decoder_ == nullptr && !piece.data.empty()) {
+    if (!piece.data.empty()) {
       taken_size_ = piece.used;
       co_return piece.data;
     }
-    if (!piece.data.empty()) decode(piece.data);
     stream().consume(piece.used);
-    if (!decoded_.empty()) co_return decoded_;
   }
-}
-
-void client_exchange::decode(std::string_view bytes) {
-  const std::error_code wrong = decoder_->decode(bytes, decoded_);
-  if (wrong) fail(client_phase::read, wrong);
 }
 
 /// The response is whole.
 void client_exchange::finish() {
-  if (decoder_ != nullptr && body_.size() != 0 && !decoder_->is_complete()) {
-    fail(client_phase::read, http_error::incomplete);
-  }
   is_done_ = true;
   // Bytes that follow belong to no request: whoever sent them must not answer the next one.
   const bool is_clean = is_sent_ && head_.keeps_alive() &&

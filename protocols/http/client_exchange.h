@@ -14,7 +14,6 @@
 #include <rill/protocols/http/client_error.h>
 #include <rill/protocols/http/client_pool.h>
 #include <rill/protocols/http/client_request.h>
-#include <rill/protocols/http/content_decoder.h>
 #include <rill/protocols/http/head.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
@@ -54,10 +53,6 @@ class client_exchange final : private body_writer {
   /// Something of a response has come.
   bool has_answer() const noexcept { return received_size_ != 0; }
 
-  /// The body is decoded by this, and what it is encoded in is unknown to the reader.
-  void set_decoder(std::unique_ptr<content_decoder> decoder) noexcept {
-    decoder_ = std::move(decoder);
-  }
   void set_progress(progress_function on_download) { on_download_ = std::move(on_download); }
   /// The next piece of the body; empty at its end, when the connection has gone back to the pool or
   /// was closed. Valid until the next call.
@@ -83,7 +78,6 @@ class client_exchange final : private body_writer {
   void count_sent(std::size_t size);
   task<void> read_head(const outgoing& asked);
   task<void> fill();
-  void decode(std::string_view bytes);
   void finish();
   [[noreturn]] void throw_send_failure();
   [[noreturn]] void fail(client_phase phase, std::error_code code);
@@ -96,8 +90,6 @@ class client_exchange final : private body_writer {
   response_head head_;
   std::string head_text_;
   body_decoder body_;
-  std::unique_ptr<content_decoder> decoder_;
-  std::string decoded_;
   std::size_t taken_size_ = 0;  // of the stream's bytes, which the caller looks at
   std::uint64_t received_size_ = 0;
   loop_clock::time_point last_activity_;
@@ -110,6 +102,7 @@ class client_exchange final : private body_writer {
   std::optional<std::uint64_t> body_size_;
   std::uint64_t sent_size_ = 0;
   bool is_chunked_ = false;
+  bool is_sending_ = false;
   bool is_sent_ = false;
   event go_ahead_;
   event sent_;
