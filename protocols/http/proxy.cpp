@@ -42,8 +42,8 @@ bool matches(std::string_view rule, const url& target) {
   std::string_view name = wanted;
   if (name.ends_with(':' + std::to_string(target.port))) {
     name = name.substr(0, name.rfind(':'));
-    if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
   }
+  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
   if (name.starts_with("*.")) name.remove_prefix(1);
   if (name == target.host) return true;
   if (host || name.empty()) return false;
