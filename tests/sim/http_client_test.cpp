@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/storm.h"
 #include "support/scenarios.h"
 #include <rill/net/serve.h>
 #include <rill/protocols/http/client.h>
@@ -42,10 +43,25 @@ task<> http_service() {
   auto listener = tcp_listener::bind(endpoint::parse("0.0.0.0:80").value());
   answering all;
   http::session_options options;
+  options.on_error = [](const http::request&, const std::exception_ptr&) {};
   const auto session = [&](tcp_stream peer) {
     return http::session(std::move(peer), all, options);
   };
-  co_await serve(listener, session);
+  serve_limits limits;
+  limits.on_error = [](const endpoint&, std::exception_ptr) {};
+  co_await serve(listener, session, limits);
+}
+
+/// However bad the weather is when it starts.
+task<> lasting_http_service() {
+  for (;;) {
+    try {
+      co_await http_service();
+    } catch (const io_error&) {
+      // No descriptor for the listener, this time.
+    }
+    co_await sleep_for(10ms);
+  }
 }
 
 struct tally {
@@ -59,7 +75,9 @@ task<> ask(http::client& client, std::string method, std::string path, std::stri
   http::client_request request(method, "http://10.0.0.1" + path);
   if (!body.empty()) request.text(body);
   const http::client_response got = co_await client.send(request);
-  require(got.status() == 200, "the server answers 200 to everything");
+  if (got.status() == 500) {
+    throw io_error(std::make_error_code(std::errc::not_enough_memory), "handle", "the server");
+  }
   require(got.body() == answer_to(method, path, body), "a response is that to its request");
   ++so_far.answered;
 }
@@ -105,6 +123,61 @@ TEST(sim_http_client_points, http_client_with_pool_and_retries) {
       });
   std::printf("[   points ] %s\n", report.summary.c_str());
   EXPECT_EQ(report.failure, "");
+}
+
+/// Asks again and again, and takes what goes wrong as it comes.
+task<> ask_in_a_storm(tally& so_far) {
+  http::client client(chosen());
+  co_await with_nursery([&](nursery& tasks) -> task<> {
+    for (int number = 0; number < 3; ++number) {
+      tasks.start([&, number]() -> task<> {
+        for (int i = 0; i < 6; ++i) {
+          const std::string path = (i % 3 == 2 ? "/large/" : "/") + std::to_string(number * 10 + i);
+          const std::string body(i % 2 == 0 ? 0U : static_cast<std::size_t>(i) * 9000, 'b');
+          const std::string method = i % 2 == 0 ? "GET" : "POST";
+          try {
+            co_await ask(client, method, path, body, so_far);
+          } catch (const http::client_error&) {
+            // The client was told.
+          }
+        }
+      });
+    }
+    co_return;
+  });
+  require(client.connection_count() == client.idle_count(), "no connection is lost");
+}
+
+TEST(sim_property, http_responses_belong_to_their_requests_and_are_whole) {
+  sim::seed_options many;
+  many.count = 300;
+  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+    sim::world world(seed);
+    auto& server = world.add_host("server", "10.0.0.1");
+    auto& client = world.add_host("client", "10.0.0.2");
+    test::storm weather(world, seed);
+    weather.shake_kernels();
+    weather.shake_network();
+    if (weather.draw(2) != 0) weather.break_connections();
+    tally so_far;
+    server.run(lasting_http_service);
+    auto& asking = client.run(ask_in_a_storm, std::ref(so_far));
+    if (weather.draw(5) == 0) {
+      world.run_for(weather.moment(50ms));
+      const auto cut = world.partition(server, client);
+      world.run_for(weather.moment(8000ms));
+    }
+    if (weather.draw(5) == 0) {
+      world.run_for(weather.moment(50ms));
+      server.crash();
+      world.run_for(weather.moment(500ms));
+      server.restart();
+      server.run(lasting_http_service);
+    }
+    world.run(asking);
+    require(so_far.asked == 18, "every request ends");
+  });
+  EXPECT_EQ(failure, "");
 }
 
 }  // namespace
