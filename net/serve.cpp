@@ -51,7 +51,7 @@ task<void> server_base::wait_for_change(std::chrono::nanoseconds limit) {
   }
 }
 
-task<void> server_base::end_reading() {
+task<void> server_base::end_reading(bool of_all) {
   loop& on = owner_->owner_loop();
   bool all_told = false;
   while (!all_told) {
@@ -59,7 +59,7 @@ task<void> server_base::end_reading() {
     for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
       if (each == accept_chain_) continue;
       auto& told = static_cast<connection&>(*each);
-      if (told.told || told.watched == nullptr) continue;
+      if (told.told || told.watched == nullptr || !(of_all || told.watched->is_idle)) continue;
       io_uring_sqe* sqe = on.next_sqe();
       if (sqe == nullptr) {
         all_told = false;
@@ -86,10 +86,10 @@ void server_base::begin_drain_time() noexcept {
   drain_end_ = deadline_after(owner_->owner_loop().now, limits_.drain_timeout.count());
 }
 
-task<bool> server_base::wait_in_drain(bool tell) {
+task<bool> server_base::wait_in_drain(bool tells_all) {
   loop& on = owner_->owner_loop();
   changed_.reset();
-  if (tell) co_await end_reading();
+  co_await end_reading(tells_all);
   if (on.hurry().is_set() || on.now >= drain_end_) co_return false;
   const std::int64_t end = std::min(drain_end_, on.deadline_in(limits_.short_pause.count()));
   co_await any_of(changed_.wait(), on.hurry().wait(),
@@ -99,10 +99,10 @@ task<bool> server_base::wait_in_drain(bool tell) {
   co_return true;
 }
 
-task<void> server_base::finish_connections(bool tell) {
+task<void> server_base::finish_connections(bool tells_all) {
   loop& on = owner_->owner_loop();
   const loop_clock::time_point deadline{loop_clock::duration(drain_end_)};
-  if (tell) co_await end_reading();
+  co_await end_reading(tells_all);
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.
     co_await with_nursery([&](nursery& tasks) -> task<> {

@@ -122,11 +122,11 @@ class server_base : public scope {
   /// Until a connection has ended or draining begins; at most `limit`.
   task<void> wait_for_change(std::chrono::nanoseconds limit);
   void begin_drain_time() noexcept;
-  /// In the drain: tells the connections, then waits until one has ended, but no longer than
-  /// limits.short_pause. False when the drain's time is over.
-  task<bool> wait_in_drain(bool tell);
+  /// In the drain: tells the connections, all or the idle ones, then waits until one has ended, but
+  /// no longer than limits.short_pause. False when the drain's time is over.
+  task<bool> wait_in_drain(bool tells_all);
   /// The second half of the drain: tell the connections, wait, cut.
-  task<void> finish_connections(bool tell);
+  task<void> finish_connections(bool tells_all);
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
   }
@@ -136,7 +136,7 @@ class server_base : public scope {
   serve_statistics* counts_;
 
  private:
-  task<void> end_reading();
+  task<void> end_reading(bool of_all);
   task<void> all_ended();
   void report(const connection& ended, const std::exception_ptr& error) noexcept;
   void connection_done(connection& ended, bool completed) noexcept;
@@ -170,8 +170,8 @@ class serve_awaiter final : public server_base {
  private:
   static constexpr bool takes_drain_signal =
       std::is_invocable_v<Handler&, stream_type, drain_signal&>;
-  /// Others learn of the drain by the end of their stream.
-  static constexpr bool tells_end = !takes_drain_signal;
+  /// Others learn of the drain by the end of their stream, as idle ones do.
+  static constexpr bool tells_all = !takes_drain_signal;
 
   struct connection_of final : connection {
     connection_of(serve_awaiter& server, scheduler& on, stream_type&& accepted) noexcept
@@ -208,7 +208,7 @@ class serve_awaiter final : public server_base {
     co_await listener_->stop();
     co_await serve_backlog();
     listener_->close();
-    co_await finish_connections(tells_end);
+    co_await finish_connections(tells_all);
   }
 
   /// In the drain: whatever the listener still holds, within the limits and the drain's time.
@@ -221,7 +221,7 @@ class serve_awaiter final : public server_base {
         if (!peer && !is_shortage(peer.error().code())) co_return;
         ++counts_->short_count;
       }
-      if (!co_await wait_in_drain(tells_end)) co_return;
+      if (!co_await wait_in_drain(tells_all)) co_return;
       co_await listener_->stop();  // what there was no descriptor for is in the backlog still
     }
   }
@@ -279,10 +279,10 @@ concept connection_handler = requires(Handler& handler, Stream stream, drain_sig
 ///
 /// Cancellation drains: no more is accepted; what the backlog still held is served, as descriptors
 ///   and limits.connection_max allow, which the end of others may take a while to do; connections
-///   whose handler takes no drain_signal see the end of their stream after the bytes that have
-///   already arrived (shutdown for reading), so idle ones end at once; then, after
-///   limits.drain_timeout or on loop::stop_now(), the rest is cancelled. When the last handler has
-///   ended the chain that awaits serve() is destroyed, as always.
+///   whose handler takes no drain_signal, and those that call themselves idle (set_idle), see the
+///   end of their stream after the bytes that have already arrived (shutdown for reading); then,
+///   after limits.drain_timeout or on loop::stop_now(), the rest is cancelled. When the last
+///   handler has ended the chain that awaits serve() is destroyed, as always.
 /// Returns: only if somebody else stopped the listener and all its connections have ended.
 /// Errors: of the listener itself, after cancelling the connections; short resources are waited
 ///   out. What a handler throws ends its connection only; see serve_limits::on_error.

@@ -150,6 +150,7 @@ class socket_state {
   std::uint32_t arrived_offset = 0;     ///< bytes of the first one already handed out
   int failure = 0;                      ///< errno that ended the stream, or 0
   socket_state** observer = nullptr;    ///< set to nullptr when the socket is let go
+  bool is_idle = false;                 ///< see stream_socket::set_idle
   operation* closer = nullptr;          ///< whoever waits for the end of close()
   std::byte* private_buffer = nullptr;  ///< of a receive while the pool was empty
   std::unique_ptr<unread_bytes> unread;

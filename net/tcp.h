@@ -103,6 +103,11 @@ class stream_socket : public socket_base {
   /// Unread bytes held by the stream itself (after a read_exactly that was given up).
   std::size_t unread_size() const noexcept { return socket_->unread_size(); }
 
+  /// Nothing has begun on this connection, or something has. While idle it sees the end of its
+  /// stream when serve() drains, also when its handler takes the drain_signal and is to finish what
+  /// has begun. At first it is not idle.
+  void set_idle(bool idle) noexcept { socket_->is_idle = idle; }
+
   /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).
   /// More: a close waits so long for the peer's acknowledgements: on a worker thread of the ring,
   /// or on epoll in one of the 16 threads that blocking calls share. The loop goes on meanwhile.

@@ -158,6 +158,7 @@ unsigned open_flags(open_mode mode) noexcept {
   if (has(open_mode::append)) flags |= O_APPEND;
   if (has(open_mode::directory)) flags |= O_DIRECTORY;
   if (has(open_mode::no_follow)) flags |= O_NOFOLLOW;
+  if (has(open_mode::unnamed)) flags |= O_TMPFILE;
   return static_cast<unsigned>(flags);
 }
 
@@ -324,6 +325,14 @@ task<void> file::write_all_at(std::span<const std::byte> bytes, std::uint64_t of
 detail::stat_awaiter file::stat() { return detail::stat_awaiter(state()); }
 detail::sync_awaiter file::sync() { return detail::sync_awaiter(state(), false); }
 detail::sync_awaiter file::sync_data() { return detail::sync_awaiter(state(), true); }
+
+void file::link(const std::string& path) {
+  int outcome = -EINVAL;
+  if (path.find('\0') == path.npos) {
+    outcome = loop::current().kernel().link_file(descriptor(), path.c_str());
+  }
+  if (outcome < 0) throw_error(error::from_errno(-outcome, "link"), path);
+}
 
 detail::close_file_awaiter file::close() noexcept {
   detail::file_state& closing = state();

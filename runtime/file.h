@@ -25,13 +25,17 @@ class file;
 /// How a file is opened; combine with |. Without `write`, files are opened for reading.
 enum class open_mode : unsigned {
   read = 1,
-  write = 2,       ///< for writing only, unless `read` is given too
-  create = 4,      ///< make it if it is not there
-  exclusive = 8,   ///< with create: fail with EEXIST if it is there
-  truncate = 16,   ///< cut it to nothing
-  append = 32,     ///< every write goes to the end, whatever its offset
-  directory = 64,  ///< fail with ENOTDIR if it is none
-  no_follow = 128  ///< fail with ELOOP if the last part of the path is a symbolic link
+  write = 2,        ///< for writing only, unless `read` is given too
+  create = 4,       ///< make it if it is not there
+  exclusive = 8,    ///< with create: fail with EEXIST if it is there
+  truncate = 16,    ///< cut it to nothing
+  append = 32,      ///< every write goes to the end, whatever its offset
+  directory = 64,   ///< fail with ENOTDIR if it is none
+  no_follow = 128,  ///< fail with ELOOP if the last part of the path is a symbolic link
+  /// The path is a directory in which a file without a name is made: gone with its last descriptor,
+  /// whatever becomes of the process, unless link() has named it. With `write`. EOPNOTSUPP where
+  /// the file system cannot, as NFS (O_TMPFILE, Linux 3.11).
+  unnamed = 256
 };
 constexpr open_mode operator|(open_mode left, open_mode right) noexcept {
   return static_cast<open_mode>(static_cast<unsigned>(left) | static_cast<unsigned>(right));
@@ -224,6 +228,11 @@ class file {
   [[nodiscard]] detail::sync_awaiter sync();
   /// The same for the bytes and what is needed to read them, as fdatasync(2).
   [[nodiscard]] detail::sync_awaiter sync_data();
+
+  /// Gives the file, also one opened as open_mode::unnamed, the name `path`, which must not be
+  /// taken and must lie on the same file system. Throws io_error: EEXIST, EXDEV, ENOSPC
+  /// (linkat(2)). One system call, made here and now: of the folder, not of the file's bytes.
+  void link(const std::string& path);
 
   /// Closes, and reports what a late write to the disk had to say. The object is empty from the
   /// call on, even if the awaiter is never awaited; then, and when the waiting task is cancelled

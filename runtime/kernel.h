@@ -106,6 +106,9 @@ class kernel {
   /// Removes the file of a Unix socket on which nobody listens any more, as a killed server leaves
   /// it. 0, or a negative errno: it is in use, or no socket.
   virtual int remove_dead_socket(const char* path) noexcept;
+  /// Gives an open file a name, also one that was opened without any (O_TMPFILE). 0, or a negative
+  /// errno: EEXIST if the name is taken, EXDEV on another file system.
+  virtual int link_file(int descriptor, const char* path) noexcept;
   /// A descriptor that was opened elsewhere is this kernel's from now on, until it is closed or
   /// released here: operations wait on it as on any other, even if it had O_NONBLOCK, which is what
   /// the result says.

@@ -1,6 +1,7 @@
-// The load for the echo servers: ping-pong on many connections, messages a second and latencies.
+// The load for the servers: ping-pong on many connections, messages a second and latencies.
 //
-// Every reply is checked. One thread; it should be pinned to another core than the server. With
+// Every reply is checked. With --http it asks an HTTP server instead of echoing, and a message is a
+// request with its answer. One thread; it should be pinned to another core than the server. With
 // --rate the schedule is fixed beforehand and latency counts from the intended time of sending, so
 // that a stalling server cannot hide its stalls. With --idle it only holds connections open.
 
@@ -21,6 +22,7 @@
 #include <CLI/CLI.hpp>
 
 #include "echo_protocol.h"
+#include "http_protocol.h"
 #include "load_engine.h"
 
 namespace {
@@ -30,6 +32,8 @@ struct options {
   std::string port;
   std::size_t connection_count = 50;
   std::size_t message_size = 64;
+  std::string http_path;  // empty: echo
+  std::size_t pipeline = 1;
   bench::load_options load;
   bool has_duration = false;
   bool json = false;
@@ -46,6 +50,9 @@ options parse(int argc, char** argv) {
   app.add_option("--connections", chosen.connection_count)->check(CLI::Range(1, 1'000'000));
   app.add_option("--size", chosen.message_size, "bytes of a message")
       ->check(CLI::Range(1, 1 << 30));
+  app.add_option("--http", chosen.http_path, "GET this path by HTTP/1.1, as /plaintext");
+  app.add_option("--pipeline", chosen.pipeline, "requests in flight on each connection (--http)")
+      ->check(CLI::Range(1, 1024));
   auto* time = app.add_option("--duration", chosen.load.duration_seconds, "measured time, as 5s");
   time->transform(duration);
   app.add_option("--warmup", chosen.load.warmup_seconds, "time before it, as 1s")
@@ -106,7 +113,9 @@ std::vector<int> connect_all(const options& chosen) {
 
 double microseconds(std::uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e3; }
 
-void report(const options& chosen, const bench::load_result& result) {
+// A latency is that of an exchange: of a whole batch, when requests are pipelined.
+void report(const options& chosen, bench::load_result result) {
+  result.messages *= chosen.pipeline;
   double per_second = static_cast<double>(result.messages) / result.seconds;
   const bench::latency_histogram& latency = result.latency;
   const char* form = chosen.json
@@ -123,6 +132,13 @@ void report(const options& chosen, const bench::load_result& result) {
               microseconds(latency.percentile(0.5)), microseconds(latency.percentile(0.99)),
               microseconds(latency.percentile(0.999)), microseconds(latency.max()),
               static_cast<unsigned long long>(result.unsent), result.cpu_share);
+}
+
+template <class Protocol>
+void measure(const options& chosen, Protocol protocol) {
+  auto engine =
+      std::make_unique<bench::load_engine<Protocol>>(protocol, connect_all(chosen), chosen.load);
+  report(chosen, engine->run());
 }
 
 void hold_idle(const options& chosen) {
@@ -145,10 +161,11 @@ int main(int argc, char** argv) {
       hold_idle(chosen);
       return 0;
     }
-    bench::echo_protocol protocol(chosen.message_size);
-    auto engine = std::make_unique<bench::load_engine<bench::echo_protocol>>(
-        protocol, connect_all(chosen), chosen.load);
-    report(chosen, engine->run());
+    if (chosen.http_path.empty()) {
+      measure(chosen, bench::echo_protocol(chosen.message_size));
+    } else {
+      measure(chosen, bench::http_protocol(chosen.host, chosen.http_path, chosen.pipeline));
+    }
   } catch (const bench::load_error& error) {
     std::fprintf(stderr, "error: %s:%s: %s\n", chosen.host.c_str(), chosen.port.c_str(),
                  error.what());

@@ -7,8 +7,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -74,6 +76,26 @@ inline void announce_ready_socket(int listener) {
   socklen_t size = sizeof address;
   must(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
   announce_ready(ntohs(address.sin_port));
+}
+
+// A thread for each connection, which gets its descriptor as a pointer's value and closes it.
+[[noreturn]] inline void serve_by_threads(int listener, std::size_t stack_size,
+                                          void* (*body)(void*)) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, stack_size);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  for (;;) {
+    int descriptor = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (descriptor < 0) continue;
+    pthread_t thread;
+    void* argument = reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor));
+    int error = pthread_create(&thread, &attributes, body, argument);
+    if (error != 0) {
+      std::fprintf(stderr, "error: pthread_create: %s\n", std::strerror(error));
+      ::close(descriptor);
+    }
+  }
 }
 
 // Parses, or prints the usage and ends the program.

@@ -3,7 +3,6 @@
 //
 // Not tuned beyond small stacks, which are what lets 16,000 threads fit.
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include "server.h"
@@ -48,20 +47,6 @@ int main(int argc, char** argv) {
 
   bench::raise_descriptor_limit();
   int listener = bench::listen_on_loopback(port);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, stack_size);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   bench::announce_ready_socket(listener);
-  for (;;) {
-    int descriptor = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (descriptor < 0) continue;
-    pthread_t thread;
-    void* argument = reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor));
-    int error = pthread_create(&thread, &attributes, echo, argument);
-    if (error != 0) {
-      std::fprintf(stderr, "error: pthread_create: %s\n", std::strerror(error));
-      ::close(descriptor);
-    }
-  }
+  bench::serve_by_threads(listener, stack_size, echo);
 }

@@ -138,6 +138,8 @@ class request_head : public message_head {
   parse_state parse(std::string_view bytes);
   /// For the next request.
   void clear() noexcept;
+  /// REQUIRES: nothing has been parsed since clear().
+  void set_limits(const head_limits& limits) noexcept { limits_ = limits; }
 
   std::string_view method() const noexcept { return text(method_); }
   /// As it was sent.

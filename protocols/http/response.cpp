@@ -24,6 +24,15 @@ bool has_name(std::string_view line, std::string_view name) noexcept {
          equals_without_case(line.substr(0, name.size()), name);
 }
 
+/// The first line with this name; empty without one.
+std::string_view find_line(std::string_view lines, std::string_view name) noexcept {
+  while (!lines.empty()) {
+    const std::string_view line = take_line(lines);
+    if (has_name(line, name)) return line;
+  }
+  return {};
+}
+
 void check(std::string_view name, std::string_view value) {
   const char* const name_end = name.data() + name.size();
   if (name.empty() || detail::find_not_token(name.data(), name_end) != name_end) {
@@ -46,7 +55,7 @@ void check(std::string_view name, std::string_view value) {
 
 response response::fixed(std::string_view body, std::string_view type) {
   response made;
-  made.append("Content-Type", type);
+  made.fields_.append("Content-Type", type);
   made.fixed_ = body;
   made.is_fixed_ = true;
   return made;
@@ -60,7 +69,7 @@ response response::redirect(std::string_view location, int status) {
 
 response response::stream(producer body, std::string_view type) {
   response made;
-  made.append("Content-Type", type);
+  made.fields_.append("Content-Type", type);
   made.producer_ = std::move(body);
   return made;
 }
@@ -74,32 +83,39 @@ void response::set_body(std::string body, std::string_view type) {
 
 response& response::set(std::string_view name, std::string_view value) & {
   check(name, value);
-  std::string others;
-  for (std::string_view rest = fields_; !rest.empty();) {
-    const std::string_view line = take_line(rest);
-    if (!has_name(line, name)) others.append(line).append(line_end);
+  if (!find_line(fields(), name).empty()) {
+    detail::field_lines others;
+    for (std::string_view rest = fields(); !rest.empty();) {
+      const std::string_view line = take_line(rest);
+      if (!has_name(line, name)) others.append(line);
+    }
+    fields_ = std::move(others);
   }
-  fields_ = std::move(others);
-  append(name, value);
+  fields_.append(name, value);
   return *this;
 }
 
 response& response::add(std::string_view name, std::string_view value) & {
   check(name, value);
-  append(name, value);
+  fields_.append(name, value);
   return *this;
 }
 
-void response::append(std::string_view name, std::string_view value) {
-  fields_.append(name).append(": ").append(value).append(line_end);
+std::string_view response::find(std::string_view name) const noexcept {
+  const std::string_view line = find_line(fields(), name);
+  return line.empty() ? line : line.substr(name.size() + 2);
 }
 
-std::string_view response::find(std::string_view name) const noexcept {
-  for (std::string_view rest = fields_; !rest.empty();) {
-    const std::string_view line = take_line(rest);
-    if (has_name(line, name)) return line.substr(name.size() + 2);
+void detail::field_lines::append(std::initializer_list<std::string_view> pieces) {
+  std::size_t added = 0;
+  for (const std::string_view each : pieces) added += each.size();
+  if (!many_.empty() || added > few_max - size_) {
+    if (many_.empty()) many_.assign(few_, size_);
+    for (const std::string_view each : pieces) many_.append(each);
+    size_ = 0;
+    return;
   }
-  return {};
+  for (const std::string_view each : pieces) size_ += each.copy(few_ + size_, each.size());
 }
 
 }  // namespace rill::http

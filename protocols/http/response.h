@@ -1,15 +1,22 @@
 // What a handler gives back: status, fields and a body, whole or produced piece by piece.
-//   co_return http::response::text("Hello");
+//   return http::response::text("Hello");
 //   co_return http::response(404).set("Cache-Control", "no-store");
 // Fields that decide about framing (Content-Length, Transfer-Encoding, Connection) and Date belong
 // to the session, which knows them.
 // Read next: session.h.
 #pragma once
 
+#include <algorithm>
+#include <coroutine>
+#include <cstddef>
 #include <functional>
+#include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <rill/net/buffer.h>
 #include <rill/runtime/task.h>
@@ -28,6 +35,46 @@ class body_writer {
  protected:
   ~body_writer() = default;
 };
+
+namespace detail {
+
+/// Lines of fields. Few lie in the object itself, for nearly every response has few and a response
+/// without an allocation is worth having.
+class field_lines {
+ public:
+  field_lines() noexcept {}
+  field_lines(const field_lines& other) : size_(other.size_), many_(other.many_) {
+    std::copy_n(other.few_, size_, few_);
+  }
+  field_lines(field_lines&& other) noexcept : size_(other.size_), many_(std::move(other.many_)) {
+    std::copy_n(other.few_, size_, few_);
+  }
+  field_lines& operator=(field_lines other) noexcept {
+    size_ = other.size_;
+    many_ = std::move(other.many_);
+    std::copy_n(other.few_, size_, few_);
+    return *this;
+  }
+
+  std::string_view text() const noexcept {
+    return many_.empty() ? std::string_view(few_, size_) : std::string_view(many_);
+  }
+  void append(std::string_view line) { append({line, "\r\n"}); }
+  void append(std::string_view name, std::string_view value) {
+    append({name, ": ", value, "\r\n"});
+  }
+
+ private:
+  void append(std::initializer_list<std::string_view> pieces);
+
+  static constexpr std::size_t few_max = 120;
+
+  std::size_t size_ = 0;  // of few_; 0 when the lines lie in many_
+  char few_[few_max];
+  std::string many_;
+};
+
+}  // namespace detail
 
 class response {
  public:
@@ -70,21 +117,74 @@ class response {
   /// The first value of a field; empty without it.
   std::string_view find(std::string_view name) const noexcept;
   void set_body(std::string body, std::string_view type);
+  /// Replaces the body by one that is produced; the fields stay.
+  void set_producer(producer body) {
+    body_.clear();
+    is_fixed_ = false;
+    producer_ = std::move(body);
+  }
 
   /// "Name: value" with CRLF, one after the other.
-  std::string_view fields() const noexcept { return fields_; }
+  std::string_view fields() const noexcept { return fields_.text(); }
   std::string_view body() const noexcept { return is_fixed_ ? fixed_ : std::string_view(body_); }
   const producer& body_producer() const noexcept { return producer_; }
 
  private:
-  void append(std::string_view name, std::string_view value);
-
   int status_;
   bool is_fixed_ = false;
   std::string_view fixed_;
-  std::string fields_;
+  detail::field_lines fields_;
   std::string body_;
   producer producer_;
+};
+
+/// What handlers and middleware give: a response, or the task of one, which may take its time. From
+/// either it is made without a word. To be awaited for the response.
+/// Cost: a response that is there at once is answered without any coroutine frame.
+class answer {
+ public:
+  using rill_awaiter = void;
+
+  answer(response made) noexcept : given_(std::in_place_index<0>, std::move(made)) {}
+  answer(task<response> later) noexcept : given_(std::in_place_index<1>, std::move(later)) {}
+
+  bool is_ready() const noexcept { return given_.index() == 0; }
+  /// REQUIRES: is_ready().
+  response& made() noexcept { return *std::get_if<0>(&given_); }
+
+  /// The same answer after `change(response&)`, for middleware; now or when the task has ended.
+  template <class Function>
+  answer then(Function change) && {
+    if (!is_ready()) return changed(std::move(*std::get_if<1>(&given_)), std::move(change));
+    change(made());
+    return std::move(*this);
+  }
+
+  // co_await std::move(answer), or of what a call gives.
+  bool await_ready() const noexcept { return is_ready(); }
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    running_.emplace(&std::get_if<1>(&given_)->release());
+    return running_->await_suspend(frame);
+  }
+  response await_resume() { return running_ ? running_->await_resume() : std::move(made()); }
+
+  answer(answer&& other) noexcept : given_(std::move(other.given_)) {}
+  answer& operator=(answer&& other) noexcept {
+    given_ = std::move(other.given_);
+    return *this;
+  }
+
+ private:
+  template <class Function>
+  static task<response> changed(task<response> later, Function change) {
+    response made = co_await std::move(later);
+    change(made);
+    co_return made;
+  }
+
+  std::variant<response, task<response>> given_;
+  std::optional<rill::detail::task_awaiter<response>> running_;
 };
 
 }  // namespace rill::http

@@ -11,7 +11,7 @@ namespace rill::http {
 struct router::node {
   struct method_handler {
     std::string method;
-    handler answer;
+    handler to;
   };
   std::vector<std::pair<std::string, node_pointer>> fixed;
   node_pointer one;   // any segment
@@ -21,7 +21,7 @@ struct router::node {
 
   const handler* find(std::string_view method) const noexcept {
     for (const method_handler& each : handlers) {
-      if (each.method == method) return &each.answer;
+      if (each.method == method) return &each.to;
     }
     return nullptr;
   }
@@ -101,14 +101,14 @@ const Node* fitting(const Node& at, std::string_view path, parameters& found) {
 
 }  // namespace
 
-task<response> router::ready(response made) { co_return made; }
-
 router& router::use(middleware around) {
-  around_.push_back(std::move(around));
+  const std::size_t inner = layers_.size() + 1;
+  layers_.push_back(
+      {std::move(around), [this, inner](request& asked) { return through(inner, asked); }});
   return *this;
 }
 
-void router::add_handler(std::string_view method, std::string_view pattern, handler answer) {
+router& router::add(std::string_view method, std::string_view pattern, handler to) {
   const auto refuse = [&](const std::string& why) {
     throw std::invalid_argument("route " + std::string(method) + ' ' + std::string(pattern) + ": " +
                                 why);
@@ -141,48 +141,40 @@ void router::add_handler(std::string_view method, std::string_view pattern, hand
     at = next.get();
   }
   if (at->find(method) != nullptr) refuse("is there already");
-  at->handlers.push_back({std::string(method), std::move(answer)});
+  at->handlers.push_back({std::string(method), std::move(to)});
+  return *this;
 }
 
-task<response> router::handle(request& asked) { return around(0, asked); }
+answer router::handle(request& asked) { return through(0, asked); }
 
-task<response> router::around(std::size_t index, request& asked) {
-  if (index == around_.size()) return route(asked);
-  return [](router& self, std::size_t at, request& of) -> task<response> {
-    const handler next = [&self, at](request& passed) { return self.around(at + 1, passed); };
-    co_return co_await self.around_[at](of, next);
-  }(*this, index, asked);
+answer router::through(std::size_t index, request& asked) {
+  if (index == layers_.size()) return route(asked);
+  return layers_[index].around(asked, layers_[index].next);
 }
 
-task<response> router::route(request& asked) {
+answer router::route(request& asked) {
   constexpr int no_content = 204;
   constexpr int bad_request = 400;
   constexpr int not_found = 404;
   constexpr int method_not_allowed = 405;
   constexpr int not_implemented = 501;
-  if (asked.head().form() == target_form::authority) {
-    return ready(detail::refusal(not_implemented, {}));
-  }
-  if (asked.head().form() == target_form::asterisk) return ready(response(no_content));
+  if (asked.head().form() == target_form::authority) return detail::refusal(not_implemented, {});
+  if (asked.head().form() == target_form::asterisk) return response(no_content);
   const std::string_view path = asked.path();
-  if (path.find('%') != path.npos && !percent_decode(path)) {
-    return ready(detail::refusal(bad_request, {}));
-  }
+  if (path.find('%') != path.npos && !percent_decode(path)) return detail::refusal(bad_request, {});
   parameters found;
   const node* const fits = root_ == nullptr ? nullptr : fitting(*root_, path, found);
-  if (fits == nullptr) {
-    return fallback_ ? fallback_(asked) : ready(detail::refusal(not_found, {}));
-  }
-  const handler* answer = fits->find(asked.method());
-  if (answer == nullptr && asked.method() == "HEAD") answer = fits->find("GET");
-  if (answer != nullptr) {
+  if (fits == nullptr) return fallback_ ? fallback_(asked) : detail::refusal(not_found, {});
+  const handler* to = fits->find(asked.method());
+  if (to == nullptr && asked.method() == "HEAD") to = fits->find("GET");
+  if (to != nullptr) {
     asked.set_parameters(std::move(found));
-    return (*answer)(asked);
+    return (*to)(asked);
   }
   const bool asks_for_options = asked.method() == "OPTIONS";
   response made = asks_for_options ? response(no_content) : detail::refusal(method_not_allowed, {});
   made.set("Allow", fits->allowed());
-  return ready(std::move(made));
+  return made;
 }
 
 }  // namespace rill::http

@@ -6,13 +6,11 @@
 // Read next: router.cpp.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -22,16 +20,12 @@
 
 namespace rill::http {
 
-using handler = std::function<task<response>(request&)>;
+/// A function of a request that gives a response, or the task of one.
+using handler = std::function<answer(request&)>;
 /// Gets the request before its handler, which it calls as next(request), and sees the response
-/// before the client does.
-using middleware = std::function<task<response>(request&, const handler& next)>;
-
-/// What add() and its kin take: a function of a request that gives a response, or a task of one.
-template <class Function>
-concept handler_function = std::is_invocable_r_v<task<response>, Function&, request&> ||
-                           (std::is_invocable_v<Function&, request&> &&
-                            std::same_as<std::invoke_result_t<Function&, request&>, response>);
+/// before the client does: by next(request).then(change), or, in a coroutine, by awaiting it.
+/// `next` lives as long as the router.
+using middleware = std::function<answer(request&, const handler& next)>;
 
 /// Set up first, then used by any number of sessions; it must outlive them.
 ///
@@ -50,37 +44,22 @@ class router final : public service {
 
   /// Throws std::invalid_argument for a pattern that is malformed or there already with this
   /// method, or whose name for a segment differs from what another pattern calls it.
-  template <handler_function Function>
-  router& add(std::string_view method, std::string_view pattern, Function&& answer) {
-    add_handler(method, pattern, wrapped(std::forward<Function>(answer)));
-    return *this;
-  }
-  template <handler_function Function>
-  router& get(std::string_view pattern, Function&& answer) {
-    return add("GET", pattern, std::forward<Function>(answer));
-  }
-  template <handler_function Function>
-  router& post(std::string_view pattern, Function&& answer) {
-    return add("POST", pattern, std::forward<Function>(answer));
-  }
-  template <handler_function Function>
-  router& put(std::string_view pattern, Function&& answer) {
-    return add("PUT", pattern, std::forward<Function>(answer));
-  }
-  template <handler_function Function>
-  router& remove(std::string_view pattern, Function&& answer) {
-    return add("DELETE", pattern, std::forward<Function>(answer));
+  router& add(std::string_view method, std::string_view pattern, handler to);
+  router& get(std::string_view pattern, handler to) { return add("GET", pattern, std::move(to)); }
+  router& post(std::string_view pattern, handler to) { return add("POST", pattern, std::move(to)); }
+  router& put(std::string_view pattern, handler to) { return add("PUT", pattern, std::move(to)); }
+  router& remove(std::string_view pattern, handler to) {
+    return add("DELETE", pattern, std::move(to));
   }
   /// For requests that no pattern fits, whatever their method.
-  template <handler_function Function>
-  router& fallback(Function&& answer) {
-    fallback_ = wrapped(std::forward<Function>(answer));
+  router& fallback(handler to) {
+    fallback_ = std::move(to);
     return *this;
   }
   /// Around every handler, the answers 404 and 405 included; the first one added is the outermost.
   router& use(middleware around);
 
-  [[nodiscard]] task<response> handle(request& asked) override;
+  [[nodiscard]] answer handle(request& asked) override;
 
  private:
   struct node;
@@ -89,27 +68,19 @@ class router final : public service {
   };
   using node_pointer = std::unique_ptr<node, node_deleter>;
 
-  template <class Function>
-  static handler wrapped(Function&& answer) {
-    if constexpr (std::is_invocable_r_v<task<response>, Function&, request&>) {
-      return handler(std::forward<Function>(answer));
-    } else {
-      return [plain = std::forward<Function>(answer)](request& asked) mutable {
-        return ready(plain(asked));
-      };
-    }
-  }
-  static task<response> ready(response made);
+  struct layer {
+    middleware around;
+    handler next;
+  };
 
-  void add_handler(std::string_view method, std::string_view pattern, handler answer);
-  /// The handler's task, or the answer that there is none.
-  task<response> route(request& asked);
-  /// The middleware from `index` on, and the handler.
-  task<response> around(std::size_t index, request& asked);
+  /// What the handler gives, or the answer that there is none.
+  answer route(request& asked);
+  /// The same through the middleware from `index` on.
+  answer through(std::size_t index, request& asked);
 
   node_pointer root_;
   handler fallback_;
-  std::vector<middleware> around_;
+  std::vector<layer> layers_;
 };
 
 }  // namespace rill::http

@@ -4,10 +4,14 @@
 #include <charconv>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <rill/protocols/http/date.h>
 #include <rill/protocols/http/status.h>
+#include <rill/protocols/http/status_error.h>
 
 namespace rill::http::detail {
 namespace {
@@ -36,7 +40,36 @@ std::string_view date_line(std::int64_t wall_now) {
   return last.text;
 }
 
+/// A burst of many connections at once finds so much in stock.
+constexpr std::size_t stock_max = 128;
+constexpr std::size_t stocked_size_max = 8 * 1024;
+
+std::vector<std::unique_ptr<scratch>>& stock() {
+  thread_local std::vector<std::unique_ptr<scratch>> all;
+  return all;
+}
+
 }  // namespace
+
+borrowed_scratch::borrowed_scratch(const head_limits& limits) {
+  auto& all = stock();
+  if (all.empty()) {
+    held_ = std::make_unique<scratch>();
+  } else {
+    held_ = std::move(all.back());
+    all.pop_back();
+  }
+  held_->head.set_limits(limits);
+}
+
+borrowed_scratch::~borrowed_scratch() {
+  auto& all = stock();
+  if (all.size() == stock_max || held_->out.capacity() > stocked_size_max) return;
+  if (all.capacity() == 0) all.reserve(stock_max);
+  held_->head.clear();
+  held_->out.clear();
+  all.push_back(std::move(held_));
+}
 
 void append_head(std::string& to, const response& of, const request_head& asked,
                  const response_framing& framing, std::int64_t wall_now) {
@@ -84,6 +117,20 @@ void report(const session_options& options, const request& asked, const std::exc
   const std::string line =
       std::string(asked.method()) + ' ' + std::string(asked.path()) + ": " + what + '\n';
   std::fputs(line.c_str(), stderr);
+}
+
+response refusal(const session_options& options, const request& asked,
+                 const std::exception_ptr& error) {
+  constexpr int server_error = 500;
+  try {
+    std::rethrow_exception(error);
+  } catch (const status_error& known) {
+    if (known.status() >= server_error) report(options, asked, error);
+    return refusal(known.status(), known.text());
+  } catch (...) {
+    report(options, asked, error);
+    return refusal(server_error, {});
+  }
 }
 
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept {

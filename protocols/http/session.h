@@ -1,9 +1,7 @@
 // One connection of an HTTP/1.1 server, over any byte_stream: requests in, responses out, in order.
 // Pipelined requests are answered in few sends. While a connection is idle it holds a small frame
 // and no buffer.
-//   co_await rill::serve(listener, [&](rill::tcp_stream peer) {
-//     return rill::http::session(std::move(peer), service, options);
-//   });
+//   co_await rill::http::serve(listener, routes);
 // Read next: tests/http/session_test.cpp.
 #pragma once
 
@@ -11,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +20,7 @@
 
 #include <rill/net/buffered.h>
 #include <rill/net/endpoint.h>
+#include <rill/net/serve.h>
 #include <rill/net/stream.h>
 #include <rill/protocols/http/body.h>
 #include <rill/protocols/http/head.h>
@@ -36,8 +36,9 @@ namespace rill::http {
 class service {
  public:
   /// An exception becomes 500 without any detail, and a line for session_options::on_error. What
-  /// request::read_some throws may pass: it becomes the status that belongs to it.
-  [[nodiscard]] virtual task<response> handle(request& asked) = 0;
+  /// request::read_some throws may pass: it becomes the status that belongs to it, and so does a
+  /// status_error. A task refers to `asked` until it has ended.
+  [[nodiscard]] virtual answer handle(request& asked) = 0;
 
  protected:
   ~service() = default;
@@ -60,8 +61,6 @@ struct session_options {
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);
   /// Told when a handler throws, on the loop's thread. nullptr: a line on stderr.
   void (*on_error)(const request& asked, const std::exception_ptr& error) = nullptr;
-  /// True ends the connection after the answer that is due: a server that drains.
-  const bool* is_draining = nullptr;
 };
 static_assert(std::is_trivially_destructible_v<session_options>);
 
@@ -82,45 +81,82 @@ void append_head(std::string& to, const response& of, const request_head& asked,
 response refusal(http_error error);
 response refusal(int status, std::string_view text);
 void report(const session_options& options, const request& asked, const std::exception_ptr& error);
+/// The answer to a request whose handler has thrown: the status of a status_error, or 500, of which
+/// on_error is told.
+response refusal(const session_options& options, const request& asked,
+                 const std::exception_ptr& error);
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
+
+/// What a connection needs while it is busy, beside its frames.
+struct scratch {
+  request_head head;
+  std::string out;  // answers that wait to be sent
+};
+
+/// From a stock of the thread's, so that a connection that becomes busy allocates nothing.
+class borrowed_scratch {
+ public:
+  explicit borrowed_scratch(const head_limits& limits);
+  borrowed_scratch(const borrowed_scratch&) = delete;
+  borrowed_scratch& operator=(const borrowed_scratch&) = delete;
+  ~borrowed_scratch();
+  scratch* operator->() const noexcept { return held_.get(); }
+
+ private:
+  std::unique_ptr<scratch> held_;
+};
 
 /// One request after the other, as long as bytes of them are there.
 template <byte_stream Stream>
 class exchange final : public body_source, public body_writer {
  public:
   exchange(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-           const session_options& options, const endpoint& peer) noexcept
+           const session_options& options, const endpoint& peer, const drain_signal* drain)
       : stream_(&stream),
         reader_(&reader),
         service_(&answering),
         options_(&options),
         peer_(&peer),
-        head_(options.head) {}
+        drain_(drain),
+        scratch_(options.head) {}
 
   /// Answers what the reader holds and what belongs to it. True: the connection may carry more.
   /// All that requests need lies in this frame, which is gone while the connection is idle.
   static task<bool> run(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-                        const session_options& options, const endpoint& peer) {
-    exchange self(stream, reader, answering, options, peer);
+                        const session_options& options, const endpoint& peer,
+                        const drain_signal* drain) {
+    exchange self(stream, reader, answering, options, peer, drain);
+    std::string& out = self.scratch_->out;
     loop_clock::time_point deadline = loop_clock::now() + options.header_timeout;
     for (;;) {
-      const parse_state state = self.head_.parse(reader.buffered().text());
-      if (state == parse_state::complete) {
-        const bool goes_on = co_await self.answer();
-        if (!goes_on) co_return false;
-        if (reader.buffered().empty()) co_return co_await self.send();
+      parse_state state = parse_state::incomplete;
+      while (self.goes_on_ && out.size() < send_size) {
+        state = self.scratch_->head.parse(reader.buffered().text());
+        if (state != parse_state::complete) break;
+        if (!self.answer_at_once()) co_await self.answer_slowly();
         deadline = loop_clock::now() + options.header_timeout;
-        continue;
       }
       if (state == parse_state::failed) {
-        co_await self.refuse(refusal(self.head_.error()));
+        co_await self.refuse(refusal(self.scratch_->head.error()));
         co_return false;
       }
-      // The client may wait for the answers to what it has sent before.
-      const bool is_sent = co_await self.send();
-      if (!is_sent) co_return false;
+      // Before more is read: the client may wait for the answers to what it has sent before.
+      if (!out.empty()) {
+        const auto sent = co_await as_result(
+            with_timeout(options.write_timeout, stream.write_all(const_buffer(out))));
+        if (!sent) co_return false;
+        out.clear();
+        self.wall_now_ = 0;
+      }
+      if (!self.goes_on_) {
+        if (self.lingers_) co_await self.linger();
+        co_return false;
+      }
+      if (state == parse_state::complete) continue;
+      if (reader.buffered().empty()) co_return true;
       const auto came = co_await as_result(with_deadline(deadline, reader.fill()));
+      self.wall_now_ = 0;
       if (came && *came != 0) continue;
       if (!came && came.error().is_timeout()) {
         co_await self.refuse(refusal(408, "the head of the request took too long\n"));
@@ -150,23 +186,25 @@ class exchange final : public body_source, public body_writer {
 
   task<void> write(const_buffer bytes) override {
     if (bytes.empty() || !sends_body_) co_return;
+    std::string& out = scratch_->out;
     char memory[20];
-    if (is_chunked_) out_.append(chunk_head(bytes.size(), memory));
+    if (is_chunked_) out.append(chunk_head(bytes.size(), memory));
     if (bytes.size() < copy_size_max) {
-      out_.append(bytes.text());
+      out.append(bytes.text());
     } else {
-      const const_buffer pieces[2] = {const_buffer(out_), bytes};
+      const const_buffer pieces[2] = {const_buffer(out), bytes};
       const std::span<const const_buffer> all(pieces);
       co_await with_timeout(options_->write_timeout, stream_->write_all(all));
-      out_.clear();
+      out.clear();
     }
-    if (is_chunked_) out_.append("\r\n");
-    if (out_.size() >= send_size) co_await flush();
+    if (is_chunked_) out.append("\r\n");
+    if (out.size() >= send_size) co_await flush();
   }
   task<void> flush() override {
-    if (out_.empty()) co_return;
-    co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(out_)));
-    out_.clear();
+    std::string& out = scratch_->out;
+    if (out.empty()) co_return;
+    co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(out)));
+    out.clear();
   }
 
  private:
@@ -180,20 +218,12 @@ class exchange final : public body_source, public body_writer {
     throw io_error(make_error_code(body_.error()), "read", "body");
   }
 
-  /// Sends what is due; false: the client is gone, or does not take it.
-  task<bool> send() {
-    if (out_.empty()) co_return true;
-    const auto sent = co_await as_result(
-        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(out_))));
-    out_.clear();
-    co_return sent.has_value();
-  }
-
   /// More of the body.
   task<void> want_more() {
-    if (head_.expects_continue() && !said_continue_) {
+    if (scratch_->head.expects_continue() && !said_continue_) {
       said_continue_ = true;
-      if (head_.minor_version() != 0) out_.append("HTTP/1.1 100 Continue\r\n\r\n");
+      if (scratch_->head.minor_version() != 0)
+        scratch_->out.append("HTTP/1.1 100 Continue\r\n\r\n");
     }
     co_await flush();
     const auto came = co_await as_result(with_timeout(options_->body_timeout, reader_->fill()));
@@ -206,90 +236,124 @@ class exchange final : public body_source, public body_writer {
     if (*came == 0) body_.end();
   }
 
-  /// The request whose head is complete. False: the connection ends.
-  task<bool> answer() {
-    body_ = body_decoder(head_, options_->body);
+  /// Calls the handler of the request whose head is complete, and appends the response if that is
+  /// there at once and small: nearly always, and then no coroutine but run() is involved.
+  /// False: answer_slowly() has to go on.
+  bool answer_at_once() {
+    request_head& head = scratch_->head;
     said_continue_ = false;
-    if (!body_.is_complete()) {
-      // Reading on moves the bytes in which the head lies.
-      head_bytes_ = reader_->buffered().text().substr(0, head_.size());
-      head_.rebase(head_bytes_.data());
+    body_status_ = 0;
+    if (head.framing() != body_framing::none) {
+      body_ = body_decoder(head, options_->body);
+      if (!body_.is_complete()) {
+        // Reading on moves the bytes in which the head lies.
+        head_bytes_ = reader_->buffered().text().substr(0, head.size());
+        head.rebase(head_bytes_.data());
+      }
     }
-    reader_->consume(head_.size());
+    reader_->consume(head.size());
+    if (body_.has_failed()) return false;
+    asked_.emplace(head, *peer_, *this);
+    try {
+      given_.emplace(service_->handle(*asked_));
+    } catch (...) {
+      failure_ = std::current_exception();
+      return false;
+    }
+    if (!given_->is_ready() || !body_.is_complete()) return false;
+    const response& made = given_->made();
+    if (made.body_producer() != nullptr || made.body().size() >= copy_size_max) return false;
+    begin_response(made);
+    if (sends_body_) scratch_->out.append(made.body());
+    end_request();
+    return true;
+  }
+
+  task<void> answer_slowly() {
     if (body_.has_failed()) {
       co_await refuse(refusal(body_.error()));
-      co_return false;
+      co_return;
     }
-    request asked(head_, *peer_, *this);
     std::optional<response> made;
-    std::exception_ptr failure;
-    body_status_ = 0;
     try {
-      made.emplace(co_await service_->handle(asked));
+      if (given_) {
+        response got = co_await std::move(*given_);
+        made.emplace(std::move(got));
+      }
     } catch (...) {
-      failure = std::current_exception();
+      failure_ = std::current_exception();
     }
-    if (is_lost_) co_return false;
+    wall_now_ = 0;
+    if (is_lost_) {
+      goes_on_ = false;
+      co_return;
+    }
     reader_->consume(std::exchange(taken_size_, 0));
     if (!made && body_status_ != 0) {
       made.emplace(refusal(body_status_, {}));
     } else if (!made) {
-      report(*options_, asked, failure);
-      made.emplace(refusal(500, {}));
+      made.emplace(refusal(*options_, *asked_, failure_));
     }
-    const bool goes_on = co_await send_response(*made);
-    head_.clear();
-    co_return goes_on;
+    co_await send_response(*made);
+    end_request();
   }
 
-  /// False: the connection ends.
-  task<bool> send_response(const response& made) {
-    // A body that the handler has not read is read here, if it is short and was promised.
-    const bool waits = head_.expects_continue() && !said_continue_ && !body_.is_complete();
-    bool keeps_alive = body_status_ == 0 && head_.keeps_alive() && !waits &&
-                       (options_->is_draining == nullptr || !*options_->is_draining);
-    sends_body_ = head_.method() != "HEAD" && !http::has_no_body(made.status());
+  void end_request() noexcept {
+    given_.reset();
+    asked_.reset();
+    failure_ = nullptr;
+    scratch_->head.clear();
+  }
+
+  bool is_draining() const noexcept { return drain_ != nullptr && drain_->is_draining(); }
+
+  void begin_response(const response& made) {
+    const request_head& head = scratch_->head;
+    // A body that the handler has not read is read behind the answer, if it was promised.
+    const bool waits = head.expects_continue() && !said_continue_ && !body_.is_complete();
+    goes_on_ = body_status_ == 0 && head.keeps_alive() && !waits && !is_draining();
+    // The next request of a client that could not know that we leave may be on its way.
+    lingers_ = !goes_on_ && head.keeps_alive();
+    sends_body_ = head.method() != "HEAD" && !http::has_no_body(made.status());
     const bool is_streamed = made.body_producer() != nullptr;
-    is_chunked_ = is_streamed && sends_body_ && head_.minor_version() != 0;
-    if (is_streamed && sends_body_ && !is_chunked_) keeps_alive = false;
-    const response_framing framing{keeps_alive, is_chunked_,
+    is_chunked_ = is_streamed && sends_body_ && head.minor_version() != 0;
+    if (is_streamed && sends_body_ && !is_chunked_) goes_on_ = false;
+    const response_framing framing{goes_on_, is_chunked_,
                                    !is_streamed && !http::has_no_body(made.status()),
                                    made.body().size()};
-    append_head(out_, made, head_, framing, loop::current().kernel().wall_now());
-    if (is_streamed) {
-      if (sends_body_) {
-        const bool whole = co_await produce(made);
-        if (!whole) co_return false;
-      }
-    } else if (sends_body_ && made.body().size() < copy_size_max) {
-      out_.append(made.body());
-    } else if (sends_body_) {
+    if (wall_now_ == 0) wall_now_ = loop::current().kernel().wall_now();
+    append_head(scratch_->out, made, head, framing, wall_now_);
+  }
+
+  task<void> send_response(const response& made) {
+    begin_response(made);
+    if (!sends_body_) {
+    } else if (made.body_producer() != nullptr) {
+      const bool whole = co_await produce(made);
+      if (!whole) goes_on_ = lingers_ = false;
+    } else if (made.body().size() < copy_size_max) {
+      scratch_->out.append(made.body());
+    } else {
       const bool sent = co_await send_large(made.body());
-      if (!sent) co_return false;
+      if (!sent) goes_on_ = lingers_ = false;
     }
-    if (!body_.is_complete()) {
-      bool is_dropped = false;
-      if (keeps_alive) is_dropped = co_await drop_body();
-      if (!is_dropped) {
-        co_await close_slowly();
-        co_return false;
-      }
+    if (body_.is_complete()) co_return;
+    bool is_dropped = false;
+    if (goes_on_) is_dropped = co_await drop_body();
+    if (!is_dropped) {
+      goes_on_ = false;
+      lingers_ = true;
     }
-    if (!keeps_alive) {
-      co_await send();
-      co_return false;
-    }
-    if (out_.size() >= send_size) co_return co_await send();
-    co_return true;
   }
 
   /// What is due, and a body from where it lies.
   task<bool> send_large(std::string_view body) {
-    const const_buffer pieces[2] = {const_buffer(out_), const_buffer(body)};
+    std::string& out = scratch_->out;
+    const const_buffer pieces[2] = {const_buffer(out), const_buffer(body)};
     const std::span<const const_buffer> all(pieces);
     const auto sent =
         co_await as_result(with_timeout(options_->write_timeout, stream_->write_all(all)));
-    out_.clear();
+    out.clear();
     co_return sent.has_value();
   }
 
@@ -297,7 +361,7 @@ class exchange final : public body_source, public body_writer {
     bool whole = false;
     try {
       co_await made.body_producer()(*this);
-      if (is_chunked_) out_.append("0\r\n\r\n");
+      if (is_chunked_) scratch_->out.append("0\r\n\r\n");
       whole = true;
     } catch (...) {
       // The reader sees that the body is not whole, for it lacks its end.
@@ -324,17 +388,20 @@ class exchange final : public body_source, public body_writer {
 
   /// Answers what is no request, and closes so that the answer can be read.
   task<void> refuse(response made) {
-    sends_body_ = true;
+    goes_on_ = false;
     const response_framing framing{false, false, true, made.body().size()};
-    append_head(out_, made, head_, framing, loop::current().kernel().wall_now());
-    out_.append(made.body());
-    co_await close_slowly();
+    append_head(scratch_->out, made, scratch_->head, framing, loop::current().kernel().wall_now());
+    scratch_->out.append(made.body());
+    const auto sent = co_await as_result(
+        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(scratch_->out))));
+    scratch_->out.clear();
+    if (sent) co_await linger();
+    lingers_ = false;
   }
 
-  /// Sends, ends our direction, and reads on for a while: closing with unread bytes would reset the
+  /// Ends our direction and reads on for a while: closing with unread bytes would reset the
   /// connection, and the client would lose the answer that is on its way.
-  task<void> close_slowly() {
-    if (!co_await send()) co_return;
+  task<void> linger() {
     const auto ended = co_await as_result(stream_->shutdown_write());
     if (!ended) co_return;
     const loop_clock::time_point deadline = loop_clock::now() + options_->linger_timeout;
@@ -350,16 +417,24 @@ class exchange final : public body_source, public body_writer {
   service* service_;
   const session_options* options_;
   const endpoint* peer_;
-  request_head head_;
+  const drain_signal* drain_;
+  borrowed_scratch scratch_;
+  // Of the request that is being answered:
   body_decoder body_;
   std::string head_bytes_;
-  std::string out_;
+  std::optional<request> asked_;
+  std::optional<answer> given_;
+  std::exception_ptr failure_;
+  std::int64_t wall_now_ = 0;   // read once between two suspensions
   std::size_t taken_size_ = 0;  // of the reader's bytes, which a handler looks at
-  int body_status_ = 0;  // with which the request is answered, once its body could not be read
-  bool is_lost_ = false;
+  int body_status_ = 0;         // with which it is answered, once its body could not be read
+  bool is_lost_ = false;        // the client
   bool said_continue_ = false;
   bool sends_body_ = true;
   bool is_chunked_ = false;
+  // Of the connection, when the answers that are due have been sent:
+  bool goes_on_ = true;
+  bool lingers_ = false;
 };
 
 template <byte_stream Stream>
@@ -371,27 +446,50 @@ endpoint peer_of(const Stream& stream) {
   }
 }
 
+/// For streams whose server wants to know; see stream_socket::set_idle.
+template <byte_stream Stream>
+void set_idle(Stream& stream, bool idle) noexcept {
+  if constexpr (requires { stream.set_idle(idle); }) stream.set_idle(idle);
+}
+
 }  // namespace detail
 
 /// Answers the requests of one connection until either side ends it.
 ///
 /// Errors: none. A reset, a time-out, garbage: the connection ends, after an answer that says why
 ///   where HTTP has one (400, 408, 413, 414, 417, 431, 501, 505).
+/// Draining, with `drain` of serve(): an idle connection ends at once; what has begun is answered
+///   with "Connection: close".
 /// Cancellation: at any time; an answer on its way may be cut.
 /// Lifetime: `answering` and what `options` points to must outlive the session.
-/// Cost: while idle one frame; while a request is handled another, from the cache, and a buffer for
-///   the answer.
+/// Cost: while idle one frame; while requests are answered another, from the cache, for all of them
+///   together, and one for each handler that is a task.
 template <byte_stream Stream>
-task<> session(Stream stream, service& answering, const session_options& options) {
+task<> session(Stream stream, service& answering, const session_options& options,
+               const drain_signal* drain = nullptr) {
   buffered_reader<Stream> reader(stream);
   const endpoint peer = detail::peer_of(stream);
-  for (;;) {
+  bool goes_on = true;
+  while (goes_on) {
+    detail::set_idle(stream, true);
     const auto came = co_await as_result(with_timeout(options.idle_timeout, reader.fill()));
+    detail::set_idle(stream, false);
     if (!came || *came == 0) co_return;
-    const bool goes_on =
-        co_await detail::exchange<Stream>::run(stream, reader, answering, options, peer);
-    if (!goes_on) co_return;
+    goes_on =
+        co_await detail::exchange<Stream>::run(stream, reader, answering, options, peer, drain);
+    if (drain != nullptr && drain->is_draining()) co_return;
   }
+}
+
+/// serve() with http::session: every connection of `listener`, until cancelled, with a drain that
+/// answers what has begun. `limits` and `options` are copied; see serve.h and session().
+template <class Listener>
+task<> serve(Listener& listener, service& answering, session_options options = session_options(),
+             serve_limits limits = serve_limits()) {
+  const auto handle = [&](typename Listener::stream_type peer, drain_signal& drain) {
+    return session(std::move(peer), answering, options, &drain);
+  };
+  co_await rill::serve(listener, handle, limits);
 }
 
 }  // namespace rill::http

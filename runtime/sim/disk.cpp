@@ -67,13 +67,18 @@ std::shared_ptr<inode> disk::child_of(const place& at) {
   return found == at.parent->entries.end() ? nullptr : found->second;
 }
 
-std::shared_ptr<inode> disk::add(const place& at, inode::kind what, unsigned permissions,
-                                 std::int64_t now) {
+std::shared_ptr<inode> disk::make(inode::kind what, unsigned permissions, std::int64_t now) {
   auto made = std::make_shared<inode>();
   made->what = what;
   made->permissions = permissions;
   made->number = next_number_++;
   made->modified = now;
+  return made;
+}
+
+std::shared_ptr<inode> disk::add(const place& at, inode::kind what, unsigned permissions,
+                                 std::int64_t now) {
+  auto made = make(what, permissions, now);
   at.parent->entries[at.name] = made;
   at.parent->modified = now;
   return made;
@@ -93,6 +98,14 @@ int disk::open(std::string_view path, int flags, unsigned permissions, std::int6
   if (const int status = look_up(path, at); status < 0) return status;
   opened = child_of(at);
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  if ((flags & O_TMPFILE) == O_TMPFILE) {  // its room counts as taken until the host restarts
+    if (opened == nullptr) return -ENOENT;
+    if (opened->what != inode::kind::directory) return -ENOTDIR;
+    if (!writes) return -EINVAL;
+    if (is_full) return -ENOSPC;
+    opened = make(inode::kind::regular, permissions & 0755U, now);
+    return 0;
+  }
   if (opened == nullptr) {
     if ((flags & O_CREAT) == 0) return -ENOENT;
     if (at.must_be_directory) return -EISDIR;
@@ -168,6 +181,17 @@ int disk::unlink(std::string_view path, bool directory) {
   at.parent->entries.erase(at.name);
   // Those who have it open may go on; its room is counted as free at once.
   used_size_ -= std::min(used_size_, gone->bytes.size());
+  return 0;
+}
+
+int disk::link(const std::shared_ptr<inode>& named, std::string_view path) {
+  place at;
+  if (const int status = look_up(path, at); status < 0) return status;
+  if (child_of(at) != nullptr) return -EEXIST;
+  if (named->what == inode::kind::directory) return -EPERM;
+  if (at.must_be_directory) return -ENOENT;
+  if (is_full) return -ENOSPC;
+  at.parent->entries[at.name] = named;
   return 0;
 }
 

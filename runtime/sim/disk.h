@@ -52,6 +52,8 @@ class disk {
   /// A new name for a Unix socket: EADDRINUSE if there is such a file.
   int bind_socket(std::string_view path, std::int64_t now, std::shared_ptr<inode>& made);
   int unlink(std::string_view path, bool directory);
+  /// A name for a file that is open, which may have had none.
+  int link(const std::shared_ptr<inode>& named, std::string_view path);
   int rename(std::string_view from, std::string_view to);
 
   /// Makes `size` bytes of room in the file from `offset` on. Gives how many of them fit.
@@ -75,6 +77,7 @@ class disk {
   };
   int look_up(std::string_view path, place& found) const;
   static std::shared_ptr<inode> child_of(const place& at);
+  std::shared_ptr<inode> make(inode::kind what, unsigned permissions, std::int64_t now);
   std::shared_ptr<inode> add(const place& at, inode::kind what, unsigned permissions,
                              std::int64_t now);
   static bool contains(const inode& folder, const inode* wanted);

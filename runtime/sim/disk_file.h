@@ -20,6 +20,7 @@ class disk_file final : public file {
   /// For sendfile: 0, or why this file cannot be sent.
   int may_send() const noexcept;
   const inode& content() const noexcept { return *inode_; }
+  const std::shared_ptr<inode>& shared_content() const noexcept { return inode_; }
 
  protected:
   progress attempt(request& tried) override;

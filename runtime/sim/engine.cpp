@@ -32,6 +32,8 @@ const char* name_of(call what) noexcept {
       return "sendfile";
     case call::remove_dead_socket:
       return "remove_dead_socket";
+    case call::link_file:
+      return "link_file";
     case call::close:
       return "close";
     case call::signals:

@@ -32,6 +32,7 @@ enum class call : std::uint8_t {
   pipe,
   sendfile,
   remove_dead_socket,
+  link_file,
   close,
   signals,
   register_buffers,

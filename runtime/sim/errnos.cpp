@@ -28,6 +28,7 @@ constexpr row rows[] = {
     {"peer_name", {ENOTCONN, ENOBUFS}},
     {"pipe", {EMFILE, ENFILE}},
     {"sendfile", {EIO, ENOMEM, EPIPE, ECONNRESET, EINTR}},
+    {"link_file", {EEXIST, ENOSPC, EDQUOT, EIO, ENOMEM, EACCES}},
     {"signals", {EMFILE, ENFILE, ENOMEM}},
     {"register_buffers", {ENOMEM}},
     // Entering: io_uring_enter(2).

@@ -430,6 +430,15 @@ int sim_kernel::remove_dead_socket(const char* path) noexcept {
   });
 }
 
+int sim_kernel::link_file(int descriptor, const char* path) noexcept {
+  return system_call(call::link_file, descriptor, [&] {
+    const std::shared_ptr<detail::file> found = node_->find_file(descriptor);
+    if (found == nullptr) return -EBADF;
+    if (!found->is_on_disk()) return -EXDEV;
+    return node_->storage.link(static_cast<const disk_file&>(*found).shared_content(), path);
+  });
+}
+
 void sim_kernel::close(int descriptor) noexcept {
   system_call(call::close, descriptor, [&] { return node_->close(descriptor); });
 }

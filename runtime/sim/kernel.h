@@ -67,6 +67,7 @@ class sim_kernel final : public rill::kernel {
   std::int64_t sendfile(int socket, int file, std::int64_t& offset,
                         std::size_t size) noexcept override;
   int remove_dead_socket(const char* path) noexcept override;
+  int link_file(int descriptor, const char* path) noexcept override;
   void close(int descriptor) noexcept override;
   int signals(std::span<const int> numbers) noexcept override;
   std::int64_t now() noexcept override { return engine_->now() + detached_time_; }

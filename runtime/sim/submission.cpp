@@ -43,7 +43,7 @@ int check_transfer(const io_uring_sqe& sqe) noexcept {
 /// The flags of open(2) that file.cpp uses; the path is copied.
 int check_open(request& started, const io_uring_sqe& sqe) {
   constexpr int known = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY |
-                        O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+                        O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_TMPFILE;
   if (sqe.fd != AT_FDCWD) return refuse("paths relative to a descriptor");
   if ((static_cast<int>(sqe.open_flags) & ~known) != 0) {
     return refuse("open flags " + std::to_string(sqe.open_flags));

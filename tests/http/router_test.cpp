@@ -116,6 +116,19 @@ TEST(router, passes_requests_through_middleware_from_the_outside_in) {
   EXPECT_EQ(routed(routes, "GET", "/none"), "404 outer(inner(Not Found\n))");
 }
 
+TEST(router, lets_middleware_change_an_answer_that_is_there_and_one_that_will_be) {
+  router routes;
+  routes.get("/now", [](request&) { return response::text("now"); });
+  routes.get("/later", [](request&) -> task<response> { co_return response::text("later"); });
+  routes.use([](request& asked, const handler& next) {
+    return next(asked).then(
+        [](response& made) { made.set_body('[' + std::string(made.body()) + ']', "text/plain"); });
+  });
+  EXPECT_EQ(routed(routes, "GET", "/now"), "200 [now]");
+  EXPECT_EQ(routed(routes, "GET", "/later"), "200 [later]");
+  EXPECT_EQ(routed(routes, "GET", "/none"), "404 [Not Found\n]");
+}
+
 TEST(router, refuses_patterns_that_cannot_be_meant) {
   router routes;
   routes.get("/a/{id}", says("a"));

@@ -25,8 +25,17 @@ using test::run_loop;
 /// Answers with the body that was sent, and a few things more by their path.
 class test_service final : public service {
  public:
-  task<response> handle(request& asked) override {
+  answer handle(request& asked) override {
     paths.emplace_back(asked.path());
+    if (asked.path() == "/at-once") return response::text("at once");
+    if (asked.path() == "/throw-at-once") throw std::runtime_error("secret detail");
+    return later(asked);
+  }
+
+  std::vector<std::string> paths;
+
+ private:
+  static task<response> later(request& asked) {
     if (asked.path() == "/throw") throw std::runtime_error("secret detail");
     if (asked.path() == "/unread") co_return response::text("not read");
     if (asked.path() == "/empty") co_return response(204);
@@ -54,8 +63,6 @@ class test_service final : public service {
     std::string body = co_await asked.read_body();
     co_return response::text(std::string(asked.method()) + ':' + std::move(body));
   }
-
-  std::vector<std::string> paths;
 };
 
 /// What a client gets that sends `input` in pieces, ends its direction, and reads to the end.
@@ -192,11 +199,19 @@ TEST(http_session, closes_when_either_side_wants_it) {
             text_answer("GET:", closing));
   EXPECT_EQ(answer_to("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /" + host + "\r\n"),
             text_answer("GET:", "Connection: keep-alive\r\n") + text_answer("GET:"));
-  session_options options;
-  const bool draining = true;
-  options.is_draining = &draining;
-  EXPECT_EQ(without_date(answers_to({"GET /" + host + "\r\n"}, options)),
-            text_answer("GET:", closing));
+}
+
+TEST(http_session, answers_alike_at_once_and_later_in_the_order_of_the_requests) {
+  const std::string now = "GET /at-once" + host + "\r\n";
+  const std::string later = "GET /" + host + "\r\n";
+  EXPECT_EQ(answer_to(now + later + now + now), text_answer("at once") + text_answer("GET:") +
+                                                    text_answer("at once") +
+                                                    text_answer("at once"));
+  EXPECT_EQ(answer_to("GET /throw-at-once" + host + "\r\n" + now),
+            answer_to("GET /throw" + host + "\r\n" + now));
+  EXPECT_EQ(answer_to("GET /at-once" + host + "Connection: close\r\n\r\n" + now),
+            text_answer("at once", "Connection: close\r\n"));
+  EXPECT_EQ(answer_to("HEAD /at-once" + host + "\r\n" + later).find("at once"), std::string::npos);
 }
 
 TEST(http_session, sends_a_large_body_whole) {

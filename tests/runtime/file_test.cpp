@@ -108,6 +108,26 @@ TEST_F(file_test, open_modes_mean_what_open_2_says) {
   });
 }
 
+TEST_F(file_test, an_unnamed_file_leaves_nothing_unless_it_is_linked) {
+  run_loop([&]() -> task<> {
+    const open_mode mode = open_mode::read | open_mode::write | open_mode::unnamed;
+    file kept = co_await file::open(path(""), mode, 0600);
+    const file lost = co_await file::open(path(""), mode, 0600);
+    co_await kept.write_all_at(bytes_of("kept"), 0);
+    EXPECT_TRUE(std::filesystem::is_empty(path("")));
+    kept.link(path("name"));
+    EXPECT_EQ(content(path("name")), "kept");
+    try {
+      kept.link(path("name"));
+      ADD_FAILURE() << "the name is taken";
+    } catch (const io_error& refused) {
+      EXPECT_EQ(refused.what(), "link " + path("name") + ": File exists");
+    }
+    EXPECT_THROW(kept.link(path(std::string("na\0me", 5))), io_error);
+  });
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path("")), {}), 1);
+}
+
 TEST_F(file_test, errors_name_the_operation_and_the_path) {
   run_loop([&]() -> task<> {
     std::string message;

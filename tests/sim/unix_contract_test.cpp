@@ -594,6 +594,23 @@ TEST_P(file_contract, paths_are_followed_as_far_as_they_exist) {
   EXPECT_TRUE(S_ISDIR(status(folder).stx_mode));
 }
 
+TEST_P(file_contract, a_file_without_a_name_gets_one_that_is_free) {
+  const int unnamed = open("/tmp", O_RDWR | O_TMPFILE);
+  ASSERT_GE(unnamed, 0);
+  EXPECT_EQ(write(unnamed, "hello", 0), 5);
+  EXPECT_EQ(open("/tmp", O_RDONLY | O_TMPFILE), -EINVAL);
+  EXPECT_EQ(open(file_name(), O_RDWR | O_TMPFILE), -ENOENT);
+  EXPECT_EQ(on().calls().link_file(unnamed, file_name("-none/x").c_str()), -ENOENT);
+  EXPECT_EQ(on().calls().link_file(unnamed, "/tmp"), -EEXIST);
+  EXPECT_EQ(on().calls().link_file(unnamed, file_name().c_str()), 0);
+  EXPECT_EQ(on().calls().link_file(unnamed, file_name().c_str()), -EEXIST);
+  EXPECT_EQ(open(file_name(), O_RDWR | O_TMPFILE), -ENOTDIR);
+  EXPECT_EQ(on().close(unnamed), 0);
+  std::string text;
+  EXPECT_EQ(read(open(file_name(), O_RDONLY), text, 0), 5);
+  EXPECT_EQ(text, "hello");
+}
+
 TEST_P(file_contract, a_file_is_sent_to_a_stream_until_it_is_full) {
   const int source = open(file_name(), O_RDWR | O_CREAT);
   ASSERT_GE(source, 0);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the echo servers of this bench against each other and writes bench/results/.
+"""Measures the servers of this bench, of echo or HTTP, against each other: see bench/results/.
 
 Servers are interleaved round by round, so that a slow minute of the machine hits all of them. Each
 run starts a fresh server pinned to one core and the load pinned to another. Only processes that
@@ -22,32 +22,61 @@ import subprocess
 import sys
 import time
 
-# Name -> (binary, arguments, extra ones for messages of 16 KiB and more). The raw ring is tuned for
-# each column because it stands for the limit; nothing else is.
-SERVERS = {
-    "rill": ("rill_echo", ["--kernel", "uring"], []),
-    "rill_epoll": ("rill_echo", ["--kernel", "epoll"], []),
-    "raw_uring": ("raw_uring_echo", [], ["--large"]),
-    "raw_epoll": ("raw_epoll_echo", [], []),
-    "thread": ("thread_echo", [], []),
-    "asio": ("asio_echo", [], []),
-    "libuv": ("libuv_echo", [], []),
+# Of each suite: name -> (program, arguments, extra ones for messages of 16 KiB and more). The raw
+# ring is tuned for each column because it stands for the limit; nothing else is.
+SUITES = {
+    "echo": {
+        "rill": ("rill_echo", ["--kernel", "uring"], []),
+        "rill_epoll": ("rill_echo", ["--kernel", "epoll"], []),
+        "raw_uring": ("raw_uring_echo", [], ["--large"]),
+        "raw_epoll": ("raw_epoll_echo", [], []),
+        "thread": ("thread_echo", [], []),
+        "asio": ("asio_echo", [], []),
+        "libuv": ("libuv_echo", [], []),
+    },
+    "http": {
+        "rill": ("rill_http", ["--kernel", "uring"], []),
+        "rill_epoll": ("rill_http", ["--kernel", "epoll"], []),
+        "raw_uring": ("raw_uring_http", [], []),
+        "asio_minimal": ("asio_http", [], []),
+        "thread_minimal": ("thread_http", [], []),
+        "beast": ("beast_http", [], []),
+        "nginx": ("nginx_http.py", [], []),
+        "go": ("go_http", [], []),
+        "node": ("node_http.js", [], []),
+    },
 }
+NEEDED = {"nginx_http.py": "nginx", "node_http.js": "node"}  # what a script cannot do without
 RAW = ("raw_uring", "raw_epoll")
-SCENARIOS = ["1x64", "50x64", "1000x64", "8000x64", "50x4096", "1000x4096", "50x65536",
-             "1000x65536"]
+# Connections, and the bytes of a message or the requests in flight on each connection.
+SCENARIOS = {
+    "echo": ["1x64", "50x64", "1000x64", "8000x64", "50x4096", "1000x4096", "50x65536",
+             "1000x65536"],
+    "http": ["64x1", "1000x1", "8000x1", "64x16", "1000x16", "8000x16"],
+}
+TITLES = {"echo": "Echo: messages a second", "http": "HTTP: requests a second"}
+NOTES = {
+    "echo": "One message in flight on each connection. raw_uring takes its buffers from a pool fit "
+            "for the column's message size; no other server is told the size.",
+    "http": "GET /plaintext, \"Hello, World!\". raw_uring, asio_minimal and thread_minimal look "
+            "for the end of a request and nothing else; rill goes through router and middleware. "
+            "The latency of pipelined requests is that of the batch.",
+}
+UNITS = {"echo": "messages/s", "http": "requests/s"}
 FIELDS = ["round", "server", "connections", "size", "messages_per_second", "p50_us", "p99_us",
-          "p999_us", "max_us", "load_cpu", "others_cpu"]
+          "p999_us", "max_us", "load_cpu", "server_user_us", "server_system_us", "others_cpu"]
 IDLE_CONNECTIONS = 16000
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("suite", nargs="?", default="echo", choices=SUITES)
     parser.add_argument("--bin-dir", default="build/release/bin", type=pathlib.Path)
     parser.add_argument("--out", default="bench/results", type=pathlib.Path)
-    parser.add_argument("--servers", default=",".join(SERVERS), help="comma-separated names")
-    parser.add_argument("--scenarios", default=",".join(SCENARIOS),
-                        help="comma-separated CONNECTIONSxBYTES")
+    parser.add_argument("--servers", help="comma-separated names (all)")
+    parser.add_argument("--scenarios", help="comma-separated CONNECTIONSxBYTES, or of http "
+                        "CONNECTIONSxREQUESTS in flight on each")
     parser.add_argument("--rounds", default=5, type=int)
     parser.add_argument("--duration", default="3s")
     parser.add_argument("--warmup", default="500ms")
@@ -63,9 +92,13 @@ def parse_arguments():
     if options.smoke:
         options.rounds, options.duration, options.warmup = 1, "1s", "100ms"
         options.connections = min(options.connections, 1000)
-    unknown = set(options.servers.split(",")) - set(SERVERS)
+    options.known = SUITES[options.suite]
+    options.servers = options.servers.split(",") if options.servers else list(options.known)
+    if not options.scenarios:
+        options.scenarios = ",".join(SCENARIOS[options.suite])
+    unknown = set(options.servers) - set(options.known)
     if unknown:
-        parser.error(f"unknown servers {sorted(unknown)}; there are {sorted(SERVERS)}")
+        parser.error(f"unknown servers {sorted(unknown)}; there are {sorted(options.known)}")
     cores = os.sched_getaffinity(0)
     if options.load_core not in cores or options.server_core not in cores:
         first = min(cores)
@@ -104,14 +137,32 @@ class Child:
         return match
 
 
-def server_command(name, size, options):
-    binary, arguments, large = SERVERS[name]
-    return ([str(options.bin_dir / binary), "--port", "0"] + arguments
-            + (large if size >= 16384 else []))
+def program_of(name, options):
+    """The path of a server, or None where it, or what it needs, is missing."""
+    program = options.known[name][0]
+    if program not in NEEDED:
+        path = options.bin_dir / program
+        return path if path.exists() else None
+    return HERE / options.suite / program if shutil.which(NEEDED[program]) else None
 
 
 def start_server(name, size, options):
-    return Child(server_command(name, size, options), options.server_core)
+    program, arguments, large = options.known[name]
+    command = {".py": [sys.executable], ".js": ["node"]}.get(pathlib.Path(program).suffix, [])
+    is_large = options.suite == "echo" and size >= 16384
+    return Child(command + [str(program_of(name, options)), "--port", "0"] + arguments
+                 + (large if is_large else []), options.server_core)
+
+
+def load_arguments(size, options):
+    if options.suite == "http":
+        return ["--http", "/plaintext", "--pipeline", str(size)]
+    return ["--size", str(size)]
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)?", text).groups()
+    return float(number) * {"us": 1e-6, "ms": 1e-3, "m": 60}.get(unit, 1)
 
 
 READY = r"ready: tcp \S+:(\d+)"
@@ -124,6 +175,12 @@ def cpu_seconds():
     return (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
 
 
+def process_seconds(pid):
+    """(user, system) of a process and its threads."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return [int(x) / os.sysconf("SC_CLK_TCK") for x in fields[11:13]]
+
+
 def own_cpu_seconds():
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
@@ -134,13 +191,21 @@ def measure(name, connections, size, options):
     with start_server(name, size, options) as server:
         port = server.line(READY)[1]
         command = [str(options.bin_dir / "echo_load"), "--port", port, "--json",
-                   "--connections", str(connections), "--size", str(size),
-                   "--duration", options.duration, "--warmup", options.warmup]
+                   "--connections", str(connections), "--duration", options.duration,
+                   "--warmup", options.warmup] + load_arguments(size, options)
         load = subprocess.run(command, capture_output=True, text=True,
                               preexec_fn=lambda: os.sched_setaffinity(0, {options.load_core}))
+        used = process_seconds(server.process.pid)
     if load.returncode != 0:
         raise RuntimeError(load.stderr.strip())
     result = json.loads(load.stdout)
+    # The processor time of a message is a figure of its own: where the load is the limit, only it
+    # tells servers apart. It includes connecting and the warm-up, of which the messages are counted
+    # in proportion.
+    share = (result["seconds"] + seconds(options.warmup)) / result["seconds"]
+    for key, value in zip(("server_user_us", "server_system_us"), used):
+        result[key] = round(value * 1e6 / max(1, result["messages_per_second"]
+                                              * result["seconds"] * share), 3)
     others = (cpu_seconds() - before) - (own_cpu_seconds() - own_before)
     result["others_cpu"] = round(max(0, others) / (time.monotonic() - started) / os.cpu_count(), 3)
     return result
@@ -157,11 +222,11 @@ def measure_all(servers, scenarios, options):
                     failures.append(f"{name} at {connections} x {size} B: {error}")
                     print(f"failed: {failures[-1]}", file=sys.stderr)
                     continue
-                row = {"round": round_number, "server": name}
-                row.update({key: result[key] for key in FIELDS if key in result})
+                row = {key: result[key] for key in FIELDS if key in result}
+                row.update({"round": round_number, "server": name, "size": size})
                 rows.append(row)
-                print(f"{connections:>6} x {size:<6} round {round_number} {name:<10} "
-                      f"{result['messages_per_second']:>10.0f} messages/s", flush=True)
+                print(f"{connections:>6} x {size:<6} round {round_number} {name:<14} "
+                      f"{result['messages_per_second']:>10.0f} {UNITS[options.suite]}", flush=True)
     return rows, failures
 
 
@@ -213,9 +278,9 @@ def circumstances(servers, options):
         f"* machine: {cpu_model()}, {os.cpu_count()} cores; server on core {options.server_core}, "
         f"load on core {options.load_core}",
         f"* kernel: {platform.release()}; compiler: "
-        + compiler(options.bin_dir / SERVERS[servers[0]][0]),
+        + compiler(program_of(servers[0], options)),
         f"* date: {datetime.date.today().isoformat()}",
-        "* command: `bench/echo/compare.py " + " ".join(sys.argv[1:]) + "`",
+        "* command: `bench/compare.py " + " ".join(sys.argv[1:]) + "`",
         "",
     ]
 
@@ -230,7 +295,7 @@ def summarize(rows):
         speeds = [row["messages_per_second"] for row in group]
         summary[key] = {"speed": statistics.median(speeds), "min": min(speeds),
                         "max": max(speeds)}
-        for field in ("p50_us", "p99_us", "load_cpu"):
+        for field in ("p50_us", "p99_us", "load_cpu", "server_user_us", "server_system_us"):
             summary[key][field] = statistics.median(row[field] for row in group)
     for (_, connections, size), values in summary.items():
         raw = [summary[key]["speed"] for name in RAW
@@ -243,36 +308,38 @@ def ratio_text(value):
     return "–" if value is None else f"{value:.2f}"
 
 
-def column_title(connections, size):
+def column_title(connections, size, options):
+    if options.suite == "http":
+        return str(connections) + (f", {size} in flight" if size > 1 else "")
     return f"{connections} x " + (f"{size // 1024} KiB" if size >= 1024 else f"{size} B")
 
 
 def speed_report(rows, failures, servers, scenarios, options):
     summary = summarize(rows)
-    lines = ["# Echo: messages a second", ""] + circumstances(servers, options)
-    lines += [f"{options.rounds} interleaved rounds of {options.duration}, medians. One message in "
-              "flight on each connection.", "", "## Ratio to the best raw loop of the column", "",
-              "| server | " + " | ".join(column_title(*s) for s in scenarios) + " |",
+    lines = [f"# {TITLES[options.suite]}", ""] + circumstances(servers, options)
+    lines += [f"{options.rounds} interleaved rounds of {options.duration}, medians.", "", "## Ratio to the best raw loop of the column", "",
+              "| server | " + " | ".join(column_title(*s, options) for s in scenarios) + " |",
               "|---|" + "---|" * len(scenarios)]
     for name in servers:
         cells = [ratio_text(summary.get((name, *s), {}).get("ratio")) for s in scenarios]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     for scenario in scenarios:
-        lines += ["", f"## {column_title(*scenario)}", "",
-                  "| server | messages/s | min–max | ratio | p50 us | p99 us | load CPU |",
-                  "|---|---|---|---|---|---|---|"]
+        lines += ["", f"## {column_title(*scenario, options)}", "",
+                  f"| server | {UNITS[options.suite]} | min–max | ratio | p50 us | p99 us "
+                  "| load CPU | server us, user + system |",
+                  "|---|---|---|---|---|---|---|---|"]
         for name in servers:
             values = summary.get((name, *scenario))
             if values is None:
-                lines.append(f"| {name} | failed | | | | | |")
+                lines.append(f"| {name} | failed | | | | | | |")
                 continue
             lines.append(f"| {name} | {values['speed']:,.0f} | {values['min']:,.0f}–"
                          f"{values['max']:,.0f} | {ratio_text(values['ratio'])} | "
                          f"{values['p50_us']:,.1f} | {values['p99_us']:,.1f} | "
-                         f"{values['load_cpu']:.2f} |")
-    lines += ["", "raw_uring takes its buffers from a pool fit for the column's message size; no "
-              "other server is told the size. Load CPU is the share of its core that the load "
-              "used."]
+                         f"{values['load_cpu']:.2f} | {values['server_user_us']:.2f} + "
+                         f"{values['server_system_us']:.2f} |")
+    lines += ["", NOTES[options.suite] + " Load CPU is the share of its core that the load used: "
+              "near 1 the load was the limit, and what servers cost stands in the last column."]
     if rows:
         worst = max(row["others_cpu"] for row in rows)
         lines.append(f"Other processes used up to {worst:.0%} of the machine during a run.")
@@ -288,12 +355,12 @@ def draw(rows, servers, scenarios, options):
     table = ["scenario " + " ".join(servers)]
     for scenario in scenarios:
         ratios = [summary.get((name, *scenario), {}).get("ratio") for name in servers]
-        table.append(f'"{column_title(*scenario)}" '
+        table.append(f'"{column_title(*scenario, options)}" '
                      + " ".join("NaN" if r is None else f"{r:.4f}" for r in ratios))
     script = ["$data << END", *table, "END", f"""
 set terminal svg size 1100,420 font "sans-serif,12" background "white"
-set output "{options.out / 'echo.svg'}"
-set title "Echo, messages a second: ratio to the best raw loop" noenhanced
+set output "{options.out / (options.suite + '.svg')}"
+set title "{TITLES[options.suite]}, ratio to the best raw loop" noenhanced
 set style data histograms
 set style histogram clustered gap 1.5
 set style fill solid 0.85 noborder
@@ -326,14 +393,14 @@ def run_speed(servers, options):
     rows, failures = measure_all(servers, scenarios, options)
     text = speed_report(rows, failures, servers, scenarios, options)
     print("\n" + text)
-    write(options.out / "echo.md", text)
-    write_csv(options.out / "echo.csv", FIELDS, rows)
+    write(options.out / f"{options.suite}.md", text)
+    write_csv(options.out / f"{options.suite}.csv", FIELDS, rows)
     draw(rows, servers, scenarios, options)
     return not failures
 
 
 def run_memory(servers, options):
-    lines = ["# Echo: resident memory of idle connections", ""] + circumstances(servers, options)
+    lines = [f"# {TITLES[options.suite].split(':')[0]}: resident memory of idle connections", ""] + circumstances(servers, options)
     lines += [f"{options.connections:,} idle connections: resident set after minus before, "
               "divided. Memory of the kernel (sockets) is not in it.", "",
               "| server | bytes per connection | before, MiB |", "|---|---|---|"]
@@ -350,8 +417,8 @@ def run_memory(servers, options):
                      "bytes_per_connection": round(each), "bytes_before": before})
     text = "\n".join(lines) + "\n"
     print(text)
-    write(options.out / "echo_memory.md", text)
-    write_csv(options.out / "echo_memory.csv",
+    write(options.out / f"{options.suite}_memory.md", text)
+    write_csv(options.out / f"{options.suite}_memory.csv",
               ["server", "connections", "bytes_per_connection", "bytes_before"], rows)
     return not failed
 
@@ -363,11 +430,11 @@ def main():
     if not (options.bin_dir / "echo_load").exists():
         sys.exit(f"error: no echo_load in {options.bin_dir}; build first")
     servers = []
-    for name in options.servers.split(","):
-        if (options.bin_dir / SERVERS[name][0]).exists():
+    for name in options.servers:
+        if program_of(name, options):
             servers.append(name)
         else:
-            print(f"skipped: {name}, no {SERVERS[name][0]} in {options.bin_dir}", file=sys.stderr)
+            print(f"skipped: {name}, no {options.known[name][0]}", file=sys.stderr)
     if not servers:
         sys.exit("error: no server to measure")
     succeeded = run_memory(servers, options) if options.memory else run_speed(servers, options)

@@ -1,10 +1,12 @@
-// What Linux does for kernel::remove_dead_socket, whatever lies beneath the ring. See kernel.h.
+// What Linux does for the names of files, whatever lies beneath the ring. See kernel.h.
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include <rill/runtime/kernel.h>
@@ -28,6 +30,13 @@ int kernel::remove_dead_socket(const char* path) noexcept {
   ::close(probe);
   if (!refused) return -EADDRINUSE;
   return ::unlink(path) == 0 ? 0 : -errno;
+}
+
+int kernel::link_file(int descriptor, const char* path) noexcept {
+  char own_name[32];
+  std::snprintf(own_name, sizeof(own_name), "/proc/self/fd/%d", descriptor);
+  // By the descriptor itself (AT_EMPTY_PATH) it takes CAP_DAC_READ_SEARCH (linkat(2)).
+  return ::linkat(AT_FDCWD, own_name, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
 }
 
 }  // namespace rill
