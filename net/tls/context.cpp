@@ -17,6 +17,7 @@
 #include <rill/net/tls/error.h>
 #include <rill/runtime/error.h>
 #include <rill/runtime/file.h>
+#include <rill/runtime/loop.h>
 
 namespace rill::tls {
 namespace detail {
@@ -131,6 +132,9 @@ std::string wire_protocols(const std::vector<std::string>& names) {
 
 ssl_ctx_ptr make_context(const SSL_METHOD* method, version least, version most) {
   constexpr const char* operation = "set up TLS";
+  // The keys of tickets are drawn here.
+  loop* const here = loop::current_or_null();
+  if (here != nullptr && is_simulated(here->kernel())) use_simulated_randomness();
   ssl_ctx_ptr made(SSL_CTX_new(method));
   if (!made) throw std::bad_alloc();
   SSL_CTX* const on = made.get();

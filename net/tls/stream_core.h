@@ -191,7 +191,8 @@ task<> shake_hands(core<Stream>& of) {
     }
     if (now == engine::progress::done && !of.write_failure) co_return;
     // A peer that takes no more may have said why before: the alert is worth more than EPIPE.
-    result<lease> came = co_await as_result(of.transport->read_lease());
+    const std::chrono::nanoseconds limit = of.write_failure ? farewell_timeout : no_limit;
+    result<lease> came = co_await as_result(with_timeout(limit, of.transport->read_lease()));
     if (!came || came->empty()) {
       std::error_code why =
           came ? make_error_code(stream_error::unexpected_end) : came.error().code();
