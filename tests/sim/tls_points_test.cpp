@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(sim_points, tls_session) {
+TEST(sim_tls_points, session) {
   test_certificate();  // made once, outside the worlds
   const auto service = []() -> task<> {
     const tls::server_context mine = tls::server_context(test_certificate().loaded());
