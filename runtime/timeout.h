@@ -39,6 +39,8 @@ namespace detail {
 template <class T>
 class subtask : public scope {
  public:
+  /// The task comes with begin().
+  subtask() noexcept : root_(nullptr) {}
   explicit subtask(task<T>&& inner) noexcept : root_(&inner.release()) {}
   /// Before it is awaited only: so that it can be given to all_of, any_of and the like.
   subtask(subtask&& other) noexcept : root_(std::exchange(other.root_, nullptr)) {}
@@ -58,6 +60,10 @@ class subtask : public scope {
     chain_ = ::new (static_cast<void*>(storage_)) chain(*this, owner_->on());
     chain_->start(*std::exchange(root_, nullptr));
     return true;
+  }
+  bool begin(promise_base& awaiting, task<T>&& inner) noexcept {
+    root_ = &inner.release();
+    return begin(awaiting);
   }
   chain& inner() noexcept { return *chain_; }
   task_promise<T>& outcome() noexcept { return *static_cast<task_promise<T>*>(chain_->root()); }

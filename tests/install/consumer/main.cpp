@@ -1,5 +1,6 @@
 // Uses a little of every library, so that a missing header, archive or dependency shows.
 #include <rill/net/tcp.h>
+#include <rill/net/tls/stream.h>
 #include <rill/protocols/echo/echo.h>
 #include <rill/runtime/run.h>
 #include <rill/runtime/sim/world.h>
@@ -7,4 +8,7 @@
 
 rill::task<> nothing() { co_return; }
 
-int main() { return rill::run(nothing); }
+int main() {
+  const rill::tls::client_context trusted;
+  return rill::run(nothing);
+}
