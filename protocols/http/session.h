@@ -211,14 +211,13 @@ class exchange final : public body_source, public body_writer {
   }
 
  private:
-  /// A body of at least so many bytes is sent from where it lies.
+  /// A body of at least so many bytes is sent from where it lies; so is a file of more.
   static constexpr std::size_t copy_size_max = 16 * 1024;
   /// Answers of pipelined requests are collected up to so many bytes.
   static constexpr std::size_t send_size = 32 * 1024;
 
-  /// A file of at most so many bytes is copied behind its head, to go out with it in one send; a
-  /// larger one too, in pieces of this size, if the stream cannot take it from the file itself.
-  static constexpr std::size_t file_copy_size_max = 64 * 1024;
+  /// Files that the stream cannot take by itself are read in pieces of this size.
+  static constexpr std::size_t file_piece_size = 64 * 1024;
   static constexpr bool sends_files = requires(Stream& to, const file& from) {
     to.send_file(from, std::uint64_t(), std::uint64_t(), std::chrono::nanoseconds());
   };
@@ -389,7 +388,7 @@ class exchange final : public body_source, public body_writer {
       scratch_->out.append(part.before);
       bool is_whole = false;
       if constexpr (sends_files) {
-        if (part.size > file_copy_size_max) {
+        if (part.size > copy_size_max) {
           is_whole = co_await pass_file(body.source(), part);
         } else {
           is_whole = co_await copy_file(body.source(), part);
@@ -420,7 +419,7 @@ class exchange final : public body_source, public body_writer {
   task<bool> copy_file(file& source, const file_part& part) {
     for (std::uint64_t done = 0; done != part.size;) {
       const std::size_t before = scratch_->out.size();
-      scratch_->out.resize(before + std::min<std::uint64_t>(part.size - done, file_copy_size_max));
+      scratch_->out.resize(before + std::min<std::uint64_t>(part.size - done, file_piece_size));
       const auto room = std::as_writable_bytes(std::span<char>(scratch_->out).subspan(before));
       const auto came = co_await as_result(source.read_at(room, part.offset + done));
       scratch_->out.resize(before + came.value_or(0));

@@ -59,6 +59,8 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   /// Takes what fits into the send buffer; 0: it is full.
   std::size_t write(const std::byte* from, std::size_t size);
   bool is_writable() const noexcept;
+  /// Bytes of the user's that the peer has acknowledged.
+  std::uint64_t acknowledged_size() const noexcept { return data_begin_ - 1; }
   const byte_queue& incoming() const noexcept { return incoming_; }
   /// The user has read this much.
   void consume(std::size_t size);

@@ -2,6 +2,7 @@
 // See tcp_socket.h.
 #include <rill/runtime/sim/tcp_socket.h>
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -282,6 +283,18 @@ void tcp_socket::lose_connection() {
   if (connection_ == nullptr || connection_->state() == tcp_state::syn_sent) return;
   connection_->abort();
   changed(true, true);
+}
+
+/// Of TCP_INFO only how much was acknowledged.
+int tcp_socket::get_option(int level, int option, void* value, unsigned& size) {
+  if (level != IPPROTO_TCP || option != TCP_INFO || value == nullptr) {
+    return internet_socket::get_option(level, option, value, size);
+  }
+  tcp_info told{};
+  told.tcpi_bytes_acked = connection_ == nullptr ? 0 : connection_->acknowledged_size();
+  size = std::min<unsigned>(size, sizeof(told));
+  std::memcpy(value, &told, size);
+  return 0;
 }
 
 int tcp_socket::write_now(const std::byte* from, std::size_t size) {

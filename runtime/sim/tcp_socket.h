@@ -24,6 +24,7 @@ class tcp_socket final : public internet_socket, private stream_end {
   int shutdown(int how) override;
   unsigned poll_state() noexcept override;
   int write_now(const std::byte* from, std::size_t size) override;
+  int get_option(int level, int option, void* value, unsigned& size) override;
   void lose_connection() override;
 
   // --- for connections on their way to accept() ---

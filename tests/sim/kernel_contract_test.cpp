@@ -1,6 +1,7 @@
 // What operations answer, on Linux and in the simulator alike: every test here runs on both, so a
 // difference between them fails one of the two.
-#include <netinet/tcp.h>
+// The kernel's own header: the C library's tcp_info has no byte counts.
+#include <linux/tcp.h>
 #include <poll.h>
 
 #include <cerrno>
@@ -509,6 +510,23 @@ TEST_P(kernel_contract, options_are_read_back) {
   EXPECT_EQ(calls.set_option(tcp, IPPROTO_TCP, TCP_KEEPIDLE, &one, 1), -EINVAL);
   const int zero = 0;
   EXPECT_EQ(calls.set_option(tcp, IPPROTO_TCP, TCP_KEEPIDLE, &zero, sizeof(zero)), -EINVAL);
+}
+
+TEST_P(kernel_contract, what_the_peer_has_acknowledged_is_told) {
+  const machine::pair ends = on().connected();
+  const auto acknowledged = [&] {
+    tcp_info told{};
+    unsigned size = sizeof(told);
+    EXPECT_EQ(on().calls().get_option(ends.near_end, IPPROTO_TCP, TCP_INFO, &told, size), 0);
+    return told.tcpi_bytes_acked;
+  };
+  const auto before = acknowledged();
+  EXPECT_EQ(on().send(ends.near_end, std::string(1000, 'x')), 1000);
+  std::string text;
+  EXPECT_EQ(on().receive(ends.far_end, text, 1000, MSG_WAITALL), 1000);
+  EXPECT_EQ(on().send(ends.far_end, "."), 1);  // takes the acknowledgement along
+  EXPECT_EQ(on().receive(ends.near_end, text, 1), 1);
+  EXPECT_EQ(acknowledged(), before + 1000);
 }
 
 TEST_P(kernel_contract, of_operations_with_one_tag_the_newest_is_cancelled) {
