@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include <rill/net/socket.h>
@@ -107,7 +108,14 @@ void socket_close_awaiter::suspend(promise_base& frame) noexcept {
     return;
   }
   static constexpr operation_type type{"close", nullptr, nullptr, nullptr};
-  operation& slot = slot_.acquire(socket_->owner_loop());
+  try {
+    slot_.acquire(socket_->owner_loop());
+  } catch (const std::bad_alloc&) {  // closing needs no memory, only waiting for it does
+    socket_.reset();
+    frame.owner_chain->yield(frame);
+    return;
+  }
+  operation& slot = *slot_;
   if (!slot.wait(frame, type)) return;
   state_ = &*socket_;
   state_->closer = &slot;
