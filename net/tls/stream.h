@@ -80,6 +80,18 @@ class tls_stream {
   }
   bool is_open() const noexcept { return core_ != nullptr; }
 
+  /// The transport's peer, where it has one.
+  auto peer() const
+    requires requires(const Stream& below) { below.peer(); }
+  {
+    return open_core()->transport->peer();
+  }
+  /// See stream_socket::set_idle.
+  void set_idle(bool idle) noexcept
+    requires requires(Stream& below) { below.set_idle(idle); }
+  {
+    open_core()->transport->set_idle(idle);
+  }
   /// What lies below, for its peer's address or its options. REQUIRES: open.
   const Stream& transport() const noexcept { return *open_core()->transport; }
 

@@ -154,6 +154,18 @@ response refusal(const session_options& options, const request& asked,
   }
 }
 
+void write_log(access_log& to, const endpoint& peer, const request_head* head, int status,
+               std::uint64_t body_size) {
+  exchange_record record;
+  record.peer = peer.is_ip() ? &peer : nullptr;
+  record.head = head;
+  record.time = http_time(std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::nanoseconds(loop::current().kernel().wall_now())));
+  record.status = status;
+  record.body_size = body_size;
+  to.add(record);
+}
+
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept {
   char* const end = std::to_chars(memory, memory + sizeof(memory) - 2, size, 16).ptr;
   end[0] = '\r';

@@ -23,6 +23,7 @@
 #include <rill/net/endpoint.h>
 #include <rill/net/serve.h>
 #include <rill/net/stream.h>
+#include <rill/protocols/http/access_log.h>
 #include <rill/protocols/http/body.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/request.h>
@@ -62,6 +63,8 @@ struct session_options {
   /// so much is read and dropped before the connection is closed (RFC 9112 section 9.6).
   std::size_t linger_size_max = 4 * 1024 * 1024;
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);
+  /// Gets a line for every answer, of the same loop; must outlive the sessions. nullptr: none.
+  access_log* log = nullptr;
   /// Told when a handler throws, on the loop's thread. nullptr: a line on stderr.
   void (*on_error)(const request& asked, const std::exception_ptr& error) = nullptr;
 };
@@ -88,6 +91,9 @@ void report(const session_options& options, const request& asked, const std::exc
 /// of which on_error is told.
 response refusal(const session_options& options, const request& asked,
                  const std::exception_ptr& error);
+/// `head` is nullptr for what is no request.
+void write_log(access_log& to, const endpoint& peer, const request_head* head, int status,
+               std::uint64_t body_size);
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
 
@@ -189,6 +195,7 @@ class exchange final : public body_source, public body_writer {
 
   task<void> write(const_buffer bytes) override {
     if (bytes.empty() || !sends_body_) co_return;
+    sent_size_ += bytes.size();
     std::string& out = scratch_->out;
     char memory[20];
     if (is_chunked_) out.append(chunk_head(bytes.size(), memory));
@@ -281,7 +288,7 @@ class exchange final : public body_source, public body_writer {
     const response& made = given_->made();
     if (made.body_producer() != nullptr || made.body_size() >= copy_size_max) return false;
     begin_response(made);
-    if (sends_body_) scratch_->out.append(made.body());
+    if (sends_body_) append_body(made.body());
     end_request();
     return true;
   }
@@ -315,7 +322,14 @@ class exchange final : public body_source, public body_writer {
     end_request();
   }
 
-  void end_request() noexcept {
+  void append_body(std::string_view body) {
+    scratch_->out.append(body);
+    sent_size_ += body.size();
+  }
+
+  void end_request() {
+    if (options_->log != nullptr)
+      write_log(*options_->log, *peer_, &scratch_->head, status_, sent_size_);
     given_.reset();
     asked_.reset();
     failure_ = nullptr;
@@ -326,6 +340,8 @@ class exchange final : public body_source, public body_writer {
 
   void begin_response(const response& made) {
     const request_head& head = scratch_->head;
+    status_ = made.status();
+    sent_size_ = 0;
     // A body that the handler has not read is read behind the answer, if it was promised.
     const bool waits = head.expects_continue() && !said_continue_ && !body_.is_complete();
     goes_on_ = body_status_ == 0 && head.keeps_alive() && !waits && !is_draining();
@@ -351,7 +367,7 @@ class exchange final : public body_source, public body_writer {
     } else if (made.body_producer() != nullptr) {
       whole = co_await produce(made);
     } else if (made.body().size() < copy_size_max) {
-      scratch_->out.append(made.body());
+      append_body(made.body());
     } else {
       whole = co_await send_large(made.body());
     }
@@ -372,6 +388,7 @@ class exchange final : public body_source, public body_writer {
 
   /// What is due, and a body from where it lies.
   task<bool> send_large(std::string_view body) {
+    sent_size_ += body.size();
     std::string& out = scratch_->out;
     const const_buffer pieces[2] = {const_buffer(out), const_buffer(body)};
     const std::span<const const_buffer> all(pieces);
@@ -385,7 +402,7 @@ class exchange final : public body_source, public body_writer {
   /// stands still, or the file was cut; then before the end of the body.
   task<bool> send_file(file_body& body) {
     for (const file_part& part : body.parts()) {
-      scratch_->out.append(part.before);
+      append_body(part.before);
       bool is_whole = false;
       if constexpr (sends_files) {
         if (part.size > copy_size_max) {
@@ -398,7 +415,7 @@ class exchange final : public body_source, public body_writer {
       }
       if (!is_whole) co_return false;
     }
-    scratch_->out.append(body.after());
+    append_body(body.after());
     co_return true;
   }
   /// From the file to the socket, through no memory of ours.
@@ -409,6 +426,7 @@ class exchange final : public body_source, public body_writer {
     try {
       const std::uint64_t sent =
           co_await stream_->send_file(source, part.offset, part.size, options_->write_timeout);
+      sent_size_ += sent;
       is_whole = sent == part.size;
     } catch (const io_error&) {
       // The client is gone, or the disk has failed.
@@ -425,6 +443,7 @@ class exchange final : public body_source, public body_writer {
       scratch_->out.resize(before + came.value_or(0));
       if (!came || *came == 0) co_return false;
       done += *came;
+      sent_size_ += *came;
       if (done == part.size) break;
       const bool is_sent = co_await send();
       if (!is_sent) co_return false;
@@ -466,7 +485,12 @@ class exchange final : public body_source, public body_writer {
     goes_on_ = false;
     const response_framing framing{false, false, true, made.body().size()};
     append_head(scratch_->out, made, scratch_->head, framing, loop::current().kernel().wall_now());
-    scratch_->out.append(made.body());
+    append_body(made.body());
+    if (options_->log != nullptr) {
+      const bool is_request = scratch_->head.size() != 0;
+      write_log(*options_->log, *peer_, is_request ? &scratch_->head : nullptr, made.status(),
+                made.body().size());
+    }
     const bool is_sent = co_await send();
     if (is_sent) co_await linger();
     lingers_ = false;
@@ -498,10 +522,12 @@ class exchange final : public body_source, public body_writer {
   std::optional<request> asked_;
   std::optional<answer> given_;
   std::exception_ptr failure_;
-  std::int64_t wall_now_ = 0;   // read once between two suspensions
-  std::size_t taken_size_ = 0;  // of the reader's bytes, which a handler looks at
-  int body_status_ = 0;         // with which it is answered, once its body could not be read
-  bool is_lost_ = false;        // the client
+  std::int64_t wall_now_ = 0;    // read once between two suspensions
+  std::size_t taken_size_ = 0;   // of the reader's bytes, which a handler looks at
+  int status_ = 0;               // of the answer
+  std::uint64_t sent_size_ = 0;  // of its body
+  int body_status_ = 0;          // with which it is answered, once its body could not be read
+  bool is_lost_ = false;         // the client
   bool said_continue_ = false;
   bool sends_body_ = true;
   bool is_chunked_ = false;
