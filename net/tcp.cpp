@@ -13,6 +13,7 @@
 
 #include <rill/runtime/file.h>
 #include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
 #include <rill/runtime/uring_abi.h>
 
 namespace rill {
@@ -47,7 +48,8 @@ constexpr std::uint64_t send_chunk_size = std::uint64_t{256} * 1024;
 // The file goes out by sendfile(2), which is no operation of the ring: whenever this task gives way
 // the stream may be closed by another one, and its descriptor be somebody else's.
 task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t offset,
-                                             std::uint64_t size) {
+                                             std::uint64_t size,
+                                             std::chrono::nanoseconds stall_timeout) {
   detail::socket_state& socket = *socket_;
   loop& on = socket.owner_loop();
   std::uint64_t sent = 0;
@@ -65,7 +67,14 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
       sent += static_cast<std::uint64_t>(count);
       co_await yield();
     } else if (count == -EAGAIN) {
-      co_await wait_writable();
+      std::uint64_t taken = acknowledged_size();
+      for (;;) {
+        const auto room = co_await as_result(with_timeout(stall_timeout, wait_writable()));
+        if (room) break;
+        const std::uint64_t before = taken;
+        if (room.error().is_timeout()) taken = acknowledged_size();
+        if (taken == before) throw_error(room.error(), socket.subject());
+      }
     } else if (count != -EINTR) {
       throw_error(error::from_errno(static_cast<int>(-count), "send file"), socket.subject());
     }

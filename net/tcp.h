@@ -86,11 +86,16 @@ class stream_socket : public socket_base {
   /// than `size` when the file ends early, even if it is cut meanwhile; nothing is ever padded.
   /// Nothing else may be written meanwhile; the file must outlive the call; closing the stream ends
   /// it with ECANCELED. Cancellation and errors leave an unknown part sent.
+  /// `stall_timeout` is for each wait for a peer that does not read, not for the whole: a slow peer
+  /// gets its file, one that stands still is timeout_error. Of TCP every acknowledged byte counts
+  /// as reading; elsewhere only room in the socket's buffer, which Linux tells of when a third of
+  /// it is free.
   /// Cost: one sendfile(2), and the two switches of O_NONBLOCK around it, per 256 KiB, no copy; one
   /// IORING_OP_POLL_ADD (Linux 5.1) each time the socket is full, so a slow peer holds no thread. A
   /// part of the file that is not in the page cache makes the whole loop wait for the disk.
-  [[nodiscard]] task<std::uint64_t> send_file(const file& source, std::uint64_t offset,
-                                              std::uint64_t size);
+  [[nodiscard]] task<std::uint64_t> send_file(
+      const file& source, std::uint64_t offset, std::uint64_t size,
+      std::chrono::nanoseconds stall_timeout = std::chrono::nanoseconds::max());
 
   /// Half-close: sends FIN after what was written; reading goes on. shutdown(2), SHUT_WR.
   [[nodiscard]] auto shutdown_write() noexcept { return shutdown(1); }
@@ -115,6 +120,9 @@ class stream_socket : public socket_base {
   std::optional<std::chrono::seconds> linger() const;
 
  protected:
+  /// Bytes that the peer has acknowledged; 0 where nobody tells: not TCP, before Linux 4.1.
+  std::uint64_t acknowledged_size() const noexcept;
+
   stream_socket() noexcept {}
   explicit stream_socket(detail::socket_handle&& socket) noexcept
       : socket_base(std::move(socket)) {}

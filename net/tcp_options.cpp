@@ -27,6 +27,14 @@ std::optional<std::chrono::seconds> stream_socket::linger() const {
   return std::chrono::seconds(value.l_linger);
 }
 
+std::uint64_t stream_socket::acknowledged_size() const noexcept {
+  ::tcp_info found{};
+  unsigned size = sizeof(found);
+  const int status =
+      owner_loop().kernel().get_option(descriptor(), IPPROTO_TCP, TCP_INFO, &found, size);
+  return status < 0 ? 0 : found.tcpi_bytes_acked;
+}
+
 // ---------------------------------------------------------------- tcp_stream
 
 void tcp_stream::set_no_delay(bool on) {

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -36,13 +37,17 @@ std::int64_t repeat(Call call) noexcept {
   }
 }
 
+bool is_open(unsigned opcode) noexcept {
+  return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
+}
+
 }  // namespace
 
 /// One call in the pool. The request stays with the kernel; what the call needs of it is here.
 class file_job final : public offload_job {
  public:
   file_job(epoll_kernel& on, request& asked) : request_of(&asked), kernel_(&on), asked_(asked) {
-    if (asked.opcode == IORING_OP_OPENAT || asked.opcode == IORING_OP_STATX) {
+    if (is_open(asked.opcode) || asked.opcode == IORING_OP_STATX) {
       path_ = reinterpret_cast<const char*>(asked.memory);
     }
     if (asked.target != nullptr) generation = asked.target->generation;
@@ -89,6 +94,7 @@ class file_job final : public offload_job {
 std::int64_t file_job::call() noexcept {
   switch (asked_.opcode) {
     case IORING_OP_OPENAT:
+    case IORING_OP_OPENAT2:
       return open();
     case IORING_OP_STATX:
       return repeat([this] {
@@ -109,7 +115,11 @@ std::int64_t file_job::call() noexcept {
 }
 
 std::int64_t file_job::open() noexcept {
-  const std::int64_t made = repeat([this] {
+  const std::int64_t made = repeat([this]() -> long {
+    if (asked_.opcode == IORING_OP_OPENAT2) {
+      open_how how{asked_.flags, asked_.size, asked_.offset};
+      return ::syscall(SYS_openat2, asked_.descriptor, path_.c_str(), &how, sizeof(how));
+    }
     return ::openat(asked_.descriptor, path_.c_str(), static_cast<int>(asked_.flags),
                     static_cast<mode_t>(asked_.size));
   });
@@ -148,7 +158,7 @@ std::int64_t file_job::transfer() noexcept {
 /// both ends are opened here, until the thread has returned.
 void file_job::unblock() noexcept {
   struct stat status{};
-  if (other_end_ >= 0 || asked_.opcode != IORING_OP_OPENAT ||
+  if (other_end_ >= 0 || !is_open(asked_.opcode) ||
       ::fstatat(asked_.descriptor, path_.c_str(), &status, 0) != 0 || !S_ISFIFO(status.st_mode)) {
     return;
   }
@@ -249,7 +259,7 @@ void epoll_kernel::take_finished_jobs() noexcept {
     job->finish_unblocking();
     request* const asked = job->request_of;
     if (asked == nullptr) continue;  // withdrawn: its descriptor was let go with it
-    if (job->opcode() == IORING_OP_OPENAT && job->result >= 0) {
+    if (is_open(job->opcode()) && job->result >= 0) {
       job->result = begin_life(static_cast<int>(job->result), job->opened_kind);
     }
     watch* const on = asked->target;
@@ -270,7 +280,7 @@ void epoll_kernel::wait_for_jobs() noexcept {
   job_ended_.wait(lock, [this] { return running_job_count_ == 0; });
   for (file_job* const each : finished_jobs_) {
     each->finish_unblocking();
-    if (each->opcode() == IORING_OP_OPENAT && each->result >= 0) {
+    if (is_open(each->opcode()) && each->result >= 0) {
       ::close(static_cast<int>(each->result));
     }
     if (each->opcode() == IORING_OP_CLOSE && each->request_of != nullptr) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -125,6 +126,19 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
     case IORING_OP_OPENAT:
       start_job(asked, nullptr);
       return;
+    case IORING_OP_OPENAT2: {
+      open_how how{};
+      if (asked.size != sizeof(how)) {
+        status = -EINVAL;
+        break;
+      }
+      std::memcpy(&how, reinterpret_cast<const void*>(asked.offset), sizeof(how));
+      asked.flags = static_cast<std::uint32_t>(how.flags);
+      asked.size = static_cast<std::uint32_t>(how.mode);
+      asked.offset = how.resolve;
+      start_job(asked, sqe.fd >= 0 ? find(sqe.fd) : nullptr);
+      return;
+    }
     case IORING_OP_STATX:
     case IORING_OP_FSYNC:
       start_job(asked, sqe.fd >= 0 ? find(sqe.fd) : nullptr);

@@ -31,6 +31,7 @@ class file_state final : public loop_object {
 
   std::string path;
   operation close_slot;
+  open_how how{};  // of open_below, which the kernel reads when it takes the SQE
   int descriptor = -1;
   unsigned in_flight = 0;  // operations other than close
   bool released = false;   // nobody holds it: close it after its last operation, then free it
@@ -71,10 +72,20 @@ void complete_open(operation& slot, int result, unsigned flags) noexcept {
   if (result >= 0) {
     state_of(slot).descriptor = result;
     slot.owner_loop().object_opened(state_of(slot));
+    // Only the open was not to wait: where a file system cannot read without waiting, the ring
+    // would answer every read of such a descriptor with EAGAIN.
+    if ((slot.argument & O_NONBLOCK) != 0) slot.owner_loop().kernel().adopt(result);
   }
   complete(slot, result, flags);
 }
 constexpr operation_type open_type{"open", prepare_open, complete_open, describe};
+
+// IORING_OP_OPENAT2, Linux 5.6. EXDEV, ELOOP, EAGAIN (openat2(2)), and those of open.
+void prepare_open_below(operation& slot, io_uring_sqe& sqe) noexcept {
+  ::io_uring_prep_openat2(&sqe, slot.descriptor, static_cast<const char*>(slot.buffer),
+                          &state_of(slot).how);
+}
+constexpr operation_type open_below_type{"open", prepare_open_below, complete_open, describe};
 
 // IORING_OP_READ, Linux 5.6. EISDIR, EIO (pread(2)).
 void prepare_read(operation& slot, io_uring_sqe& sqe) noexcept {
@@ -159,7 +170,31 @@ unsigned open_flags(open_mode mode) noexcept {
   if (has(open_mode::directory)) flags |= O_DIRECTORY;
   if (has(open_mode::no_follow)) flags |= O_NOFOLLOW;
   if (has(open_mode::unnamed)) flags |= O_TMPFILE;
+  if (has(open_mode::no_wait)) flags |= O_NONBLOCK;
   return static_cast<unsigned>(flags);
+}
+
+std::uint64_t resolve_flags(link_policy links) noexcept {
+  // Of itself RESOLVE_BENEATH need not refuse magic links for ever (openat2(2)).
+  constexpr std::uint64_t beneath = RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH;
+  switch (links) {
+    case link_policy::refused:
+      return beneath | RESOLVE_NO_SYMLINKS;
+    case link_policy::below:
+      return beneath;
+    default:
+      return RESOLVE_NO_MAGICLINKS;
+  }
+}
+
+/// Absolute, or with a ".." on the way.
+bool may_leave(std::string_view path) noexcept {
+  if (path.starts_with('/')) return true;
+  for (std::size_t at = path.find(".."); at != path.npos; at = path.find("..", at + 1)) {
+    const bool begins = at == 0 || path[at - 1] == '/';
+    if (begins && (at + 2 == path.size() || path[at + 2] == '/')) return true;
+  }
+  return false;
 }
 
 result<void> without_value(const result<std::size_t>& outcome) noexcept {
@@ -243,6 +278,20 @@ open_awaiter::open_awaiter(file_state& made, open_mode mode, unsigned permission
   if (made.path.find('\0') != std::string::npos) refused_ = EINVAL;
 }
 
+open_awaiter::open_awaiter(file_state& made, const file_state& folder, link_policy links,
+                           open_mode mode, unsigned permissions)
+    : file_awaiter(made, open_below_type) {
+  char* const name = made.path.data() + folder.path.size() + 1;
+  made.how.flags = open_flags(mode);
+  if ((made.how.flags & O_CREAT) != 0) made.how.mode = permissions;  // EINVAL without
+  made.how.resolve = resolve_flags(links);
+  slot_->descriptor = folder.descriptor;
+  slot_->buffer = name;
+  slot_->argument = static_cast<unsigned>(made.how.flags);
+  if (made.path.find('\0') != std::string::npos) refused_ = EINVAL;
+  if (links == link_policy::anywhere && may_leave(name)) refused_ = EXDEV;
+}
+
 result<file> open_awaiter::take_result() noexcept {
   if (refused_ != 0) return tl::unexpected(error::from_errno(refused_, open_type.name));
   if (const result<std::size_t> outcome = slot_->take_result(); !outcome) {
@@ -279,6 +328,20 @@ detail::open_awaiter file::open(std::string_view path, open_mode mode, unsigned 
   auto* const made = new detail::file_state(loop::current(), path);
   try {
     return detail::open_awaiter(*made, mode, permissions);
+  } catch (...) {
+    delete made;
+    throw;
+  }
+}
+
+detail::open_awaiter file::open_below(const file& folder, std::string_view path, link_policy links,
+                                      open_mode mode, unsigned permissions) {
+  const detail::file_state& below = folder.state();
+  std::string whole = below.path;
+  whole.append("/").append(path);
+  auto* const made = new detail::file_state(loop::current(), whole);
+  try {
+    return detail::open_awaiter(*made, below, links, mode, permissions);
   } catch (...) {
     delete made;
     throw;

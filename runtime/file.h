@@ -35,11 +35,19 @@ enum class open_mode : unsigned {
   /// The path is a directory in which a file without a name is made: gone with its last descriptor,
   /// whatever becomes of the process, unless link() has named it. With `write`. EOPNOTSUPP where
   /// the file system cannot, as NFS (O_TMPFILE, Linux 3.11).
-  unnamed = 256
+  unnamed = 256,
+  no_wait = 512     ///< wait for nobody: neither for a FIFO's other side nor for a line's carrier
 };
 constexpr open_mode operator|(open_mode left, open_mode right) noexcept {
   return static_cast<open_mode>(static_cast<unsigned>(left) | static_cast<unsigned>(right));
 }
+
+/// What file::open_below() makes of symbolic links, wherever on the way they are.
+enum class link_policy : unsigned char {
+  refused,  ///< ELOOP
+  below,    ///< followed while they stay below the folder; EXDEV for others, and for absolute ones
+  anywhere  ///< followed wherever they lead
+};
 
 enum class file_kind : unsigned char {
   regular,
@@ -135,6 +143,8 @@ class stat_awaiter final : public file_awaiter {
 class open_awaiter final : public file_awaiter {
  public:
   open_awaiter(file_state& made, open_mode mode, unsigned permissions);
+  open_awaiter(file_state& made, const file_state& folder, link_policy links, open_mode mode,
+               unsigned permissions);
   // NOLINTBEGIN(bugprone-use-after-move): only the base part has been moved
   open_awaiter(open_awaiter&& other) noexcept
       : file_awaiter(std::move(other)), refused_(other.refused_) {
@@ -203,6 +213,18 @@ class file {
   [[nodiscard]] static detail::open_awaiter open(std::string_view path,
                                                  open_mode mode = open_mode::read,
                                                  unsigned permissions = 0666);
+
+  /// Opens `path` below an open folder, and nothing else whatever the path says and whoever renames
+  /// meanwhile: the kernel refuses with EXDEV what would leave the folder by "..", and what is
+  /// absolute. Links in /proc that are no paths (ELOOP) are never followed. With
+  /// link_policy::anywhere a path with ".." in it is refused at once. EAGAIN: the kernel could not
+  /// see whether a ".." of a link stays below, because something was renamed; worth another try.
+  /// Errors name the folder's path and this one; otherwise as open().
+  /// Lifetime: the folder stays open until the operation has ended. IORING_OP_OPENAT2, Linux 5.6.
+  [[nodiscard]] static detail::open_awaiter open_below(const file& folder, std::string_view path,
+                                                       link_policy links = link_policy::below,
+                                                       open_mode mode = open_mode::read,
+                                                       unsigned permissions = 0666);
 
   file(file&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   file& operator=(file&& other) noexcept;

@@ -104,6 +104,11 @@ task<parameter_list> read_fields(request& asked, form_limits limits) {
   throw error;
 }
 
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == path.npos ? "." : path.substr(0, slash + 1);
+}
+
 task<file> open_unnamed(std::string folder, unsigned permissions) {
   const open_mode mode = open_mode::read | open_mode::write | open_mode::unnamed;
   try {
@@ -136,6 +141,9 @@ task<void> uploaded_file::save_as(std::string path) {
   try {
     co_await content_.sync();
     content_.link(path);
+    // Only now is the name safe too (fsync(2)).
+    file folder = co_await file::open(folder_of(path), open_mode::read | open_mode::directory);
+    co_await folder.sync();
   } catch (const io_error& error) {
     throw_disk_error(error);
   }

@@ -65,9 +65,10 @@ class uploaded_file {
   /// Open for reading and writing.
   file& content() noexcept { return content_; }
 
-  /// Names the file once its bytes are on the disk. `path` must lie on the file system of the
-  /// upload folder and must not be taken. Errors: io_error of sync and link (EEXIST, EXDEV ...).
-  /// Cancellation: the file has its name or has not.
+  /// Names the file once its bytes are on the disk, and completes when the name is there too: both
+  /// outlive a loss of power. `path` must lie on the file system of the upload folder and must not
+  /// be taken. Errors: status_error 507; io_error of sync and link (EEXIST, EXDEV ...).
+  /// Cancellation, or an error of the last step: the file has its name or has not.
   [[nodiscard]] task<void> save_as(std::string path);
 
   // For read_upload: at the end of the file.

@@ -62,12 +62,16 @@ class request {
   // For routers.
   using parameters = std::vector<std::pair<std::string_view, std::string>>;
   void set_parameters(parameters found) noexcept { parameters_ = std::move(found); }
+  /// What request_id() has called it (request_id.h).
+  const std::string& id() const noexcept { return id_; }
+  void set_id(std::string id) noexcept { id_ = std::move(id); }
 
  private:
   const request_head* head_;
   const endpoint* peer_;
   detail::body_source* body_;
   parameters parameters_;
+  std::string id_;
 };
 
 }  // namespace rill::http

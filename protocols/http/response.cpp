@@ -53,11 +53,26 @@ void check(std::string_view name, std::string_view value) {
 
 }  // namespace
 
+std::uint64_t file_body::size() const noexcept {
+  std::uint64_t sum = after_.size();
+  for (const file_part& each : parts_) sum += each.before.size() + each.size;
+  return sum;
+}
+
 response response::fixed(std::string_view body, std::string_view type) {
   response made;
   made.fields_.append("Content-Type", type);
   made.fixed_ = body;
   made.is_fixed_ = true;
+  return made;
+}
+
+response response::from_file(file source, std::uint64_t offset, std::uint64_t size,
+                             std::string_view type) {
+  response made;
+  std::vector<file_part> parts;
+  parts.emplace_back(offset, size);
+  made.set_body(file_body(std::move(source), std::move(parts)), type);
   return made;
 }
 
@@ -79,6 +94,12 @@ void response::set_body(std::string body, std::string_view type) {
   body_ = std::move(body);
   is_fixed_ = false;
   producer_ = nullptr;
+  file_ = nullptr;
+}
+
+void response::set_body(file_body body, std::string_view type) {
+  set_body(std::string(), type);
+  file_ = std::make_shared<file_body>(std::move(body));
 }
 
 response& response::set(std::string_view name, std::string_view value) & {

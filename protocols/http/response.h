@@ -9,16 +9,20 @@
 #include <algorithm>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <rill/net/buffer.h>
+#include <rill/runtime/file.h>
 #include <rill/runtime/task.h>
 
 namespace rill::http {
@@ -76,6 +80,36 @@ class field_lines {
 
 }  // namespace detail
 
+/// Bytes of a file, and a text that goes before them.
+struct file_part {
+  file_part(std::uint64_t at, std::uint64_t bytes, std::string text = {})
+      : offset(at), size(bytes), before(std::move(text)) {}
+
+  std::uint64_t offset;
+  std::uint64_t size;
+  std::string before;
+};
+
+/// A body out of an open file, which is read while it is sent: what the file has become by then
+/// goes out, never more bytes than were announced. When it was cut meanwhile the connection ends
+/// before the end of the body, so that the reader can tell; nothing is ever padded.
+class file_body {
+ public:
+  file_body(file source, std::vector<file_part> parts, std::string after = {})
+      : source_(std::move(source)), parts_(std::move(parts)), after_(std::move(after)) {}
+
+  file& source() noexcept { return source_; }
+  const std::vector<file_part>& parts() const noexcept { return parts_; }
+  const std::string& after() const noexcept { return after_; }
+  /// Of all of it.
+  std::uint64_t size() const noexcept;
+
+ private:
+  file source_;
+  std::vector<file_part> parts_;
+  std::string after_;
+};
+
 class response {
  public:
   /// Writes the body and returns. An exception, or cancellation, closes the connection in the
@@ -95,6 +129,9 @@ class response {
   }
   /// A body that lives as long as the server: it is not copied.
   static response fixed(std::string_view body, std::string_view type);
+  /// `size` bytes of a file from `offset` on. The file belongs to the loop that opened it.
+  static response from_file(file source, std::uint64_t offset, std::uint64_t size,
+                            std::string_view type);
   /// To be fetched elsewhere: 301, 302, 303, 307 or 308.
   static response redirect(std::string_view location, int status = 302);
   /// Of unknown length: sent in chunks, to a client of HTTP/1.0 until the connection closes.
@@ -121,13 +158,19 @@ class response {
   void set_producer(producer body) {
     body_.clear();
     is_fixed_ = false;
+    file_ = nullptr;
     producer_ = std::move(body);
   }
+  void set_body(file_body body, std::string_view type);
 
   /// "Name: value" with CRLF, one after the other.
   std::string_view fields() const noexcept { return fields_.text(); }
   std::string_view body() const noexcept { return is_fixed_ ? fixed_ : std::string_view(body_); }
   const producer& body_producer() const noexcept { return producer_; }
+  /// nullptr: the body is no file.
+  file_body* body_file() const noexcept { return file_.get(); }
+  /// What Content-Length says of a body that is not produced.
+  std::uint64_t body_size() const noexcept { return file_ ? file_->size() : body().size(); }
 
  private:
   int status_;
@@ -136,6 +179,7 @@ class response {
   detail::field_lines fields_;
   std::string body_;
   producer producer_;
+  std::shared_ptr<file_body> file_;
 };
 
 /// What handlers and middleware give: a response, or the task of one, which may take its time. From

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -47,6 +49,25 @@ constexpr std::size_t stocked_size_max = 8 * 1024;
 std::vector<std::unique_ptr<scratch>>& stock() {
   thread_local std::vector<std::unique_ptr<scratch>> all;
   return all;
+}
+
+/// Of what a handler has thrown that is no status_error.
+int status_of_failure(const std::exception_ptr& failure) noexcept {
+  constexpr int internal_server_error = 500;
+  constexpr int service_unavailable = 503;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::bad_alloc&) {
+    return service_unavailable;
+  } catch (const std::system_error& error) {
+    for (const std::errc each :
+         {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system,
+          std::errc::not_enough_memory, std::errc::no_buffer_space}) {
+      if (error.code() == each) return service_unavailable;
+    }
+  } catch (...) {
+  }
+  return internal_server_error;
 }
 
 }  // namespace
@@ -129,7 +150,7 @@ response refusal(const session_options& options, const request& asked,
     return refusal(known.status(), known.text());
   } catch (...) {
     report(options, asked, error);
-    return refusal(server_error, {});
+    return refusal(status_of_failure(error), {});
   }
 }
 

@@ -5,6 +5,7 @@
 // Read next: tests/http/session_test.cpp.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include <rill/protocols/http/request.h>
 #include <rill/protocols/http/response.h>
 #include <rill/protocols/http/status.h>
+#include <rill/runtime/file.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/timeout.h>
 
@@ -35,9 +37,10 @@ namespace rill::http {
 /// Answers requests.
 class service {
  public:
-  /// An exception becomes 500 without any detail, and a line for session_options::on_error. What
-  /// request::read_some throws may pass: it becomes the status that belongs to it, and so does a
-  /// status_error. A task refers to `asked` until it has ended.
+  /// An exception becomes 500 without any detail, or 503 if it says that descriptors or memory are
+  /// short, and a line for session_options::on_error. What request::read_some throws may pass: it
+  /// becomes the status that belongs to it, and so does a status_error. A task refers to `asked`
+  /// until it has ended.
   [[nodiscard]] virtual answer handle(request& asked) = 0;
 
  protected:
@@ -81,8 +84,8 @@ void append_head(std::string& to, const response& of, const request_head& asked,
 response refusal(http_error error);
 response refusal(int status, std::string_view text);
 void report(const session_options& options, const request& asked, const std::exception_ptr& error);
-/// The answer to a request whose handler has thrown: the status of a status_error, or 500, of which
-/// on_error is told.
+/// The answer to a request whose handler has thrown: the status of a status_error, or 500 or 503,
+/// of which on_error is told.
 response refusal(const session_options& options, const request& asked,
                  const std::exception_ptr& error);
 /// "1f4\r\n"
@@ -213,9 +216,24 @@ class exchange final : public body_source, public body_writer {
   /// Answers of pipelined requests are collected up to so many bytes.
   static constexpr std::size_t send_size = 32 * 1024;
 
+  /// A file of at most so many bytes is copied behind its head, to go out with it in one send; a
+  /// larger one too, in pieces of this size, if the stream cannot take it from the file itself.
+  static constexpr std::size_t file_copy_size_max = 64 * 1024;
+  static constexpr bool sends_files = requires(Stream& to, const file& from) {
+    to.send_file(from, std::uint64_t(), std::uint64_t(), std::chrono::nanoseconds());
+  };
+
   [[noreturn]] void throw_body_error() {
     body_status_ = status_of(body_.error());
     throw io_error(make_error_code(body_.error()), "read", "body");
+  }
+
+  /// Sends what is due; false: the client is gone, or does not take it.
+  task<bool> send() {
+    const auto sent = co_await as_result(
+        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(scratch_->out))));
+    scratch_->out.clear();
+    co_return sent.has_value();
   }
 
   /// More of the body.
@@ -262,7 +280,7 @@ class exchange final : public body_source, public body_writer {
     }
     if (!given_->is_ready() || !body_.is_complete()) return false;
     const response& made = given_->made();
-    if (made.body_producer() != nullptr || made.body().size() >= copy_size_max) return false;
+    if (made.body_producer() != nullptr || made.body_size() >= copy_size_max) return false;
     begin_response(made);
     if (sends_body_) scratch_->out.append(made.body());
     end_request();
@@ -318,26 +336,33 @@ class exchange final : public body_source, public body_writer {
     const bool is_streamed = made.body_producer() != nullptr;
     is_chunked_ = is_streamed && sends_body_ && head.minor_version() != 0;
     if (is_streamed && sends_body_ && !is_chunked_) goes_on_ = false;
-    const response_framing framing{goes_on_, is_chunked_,
-                                   !is_streamed && !http::has_no_body(made.status()),
-                                   made.body().size()};
+    const response_framing framing{
+        goes_on_, is_chunked_, !is_streamed && !http::has_no_body(made.status()), made.body_size()};
     if (wall_now_ == 0) wall_now_ = loop::current().kernel().wall_now();
     append_head(scratch_->out, made, head, framing, wall_now_);
   }
 
   task<void> send_response(const response& made) {
     begin_response(made);
+    bool whole = true;
     if (!sends_body_) {
+      // HEAD: the fields are the answer.
+    } else if (made.body_file() != nullptr) {
+      whole = co_await send_file(*made.body_file());
     } else if (made.body_producer() != nullptr) {
-      const bool whole = co_await produce(made);
-      if (!whole) goes_on_ = lingers_ = false;
+      whole = co_await produce(made);
     } else if (made.body().size() < copy_size_max) {
       scratch_->out.append(made.body());
     } else {
-      const bool sent = co_await send_large(made.body());
-      if (!sent) goes_on_ = lingers_ = false;
+      whole = co_await send_large(made.body());
     }
-    if (body_.is_complete()) co_return;
+    if (!whole) {
+      // Of a file goes out what is there of it.
+      if (made.body_file() == nullptr) scratch_->out.clear();
+      goes_on_ = false;
+      lingers_ = true;
+    }
+    if (!whole || body_.is_complete()) co_return;
     bool is_dropped = false;
     if (goes_on_) is_dropped = co_await drop_body();
     if (!is_dropped) {
@@ -355,6 +380,57 @@ class exchange final : public body_source, public body_writer {
         co_await as_result(with_timeout(options_->write_timeout, stream_->write_all(all)));
     out.clear();
     co_return sent.has_value();
+  }
+
+  /// What is due, and a body out of a file. False: the connection ends, for the client is gone or
+  /// stands still, or the file was cut; then before the end of the body.
+  task<bool> send_file(file_body& body) {
+    for (const file_part& part : body.parts()) {
+      scratch_->out.append(part.before);
+      bool is_whole = false;
+      if constexpr (sends_files) {
+        if (part.size > file_copy_size_max) {
+          is_whole = co_await pass_file(body.source(), part);
+        } else {
+          is_whole = co_await copy_file(body.source(), part);
+        }
+      } else {
+        is_whole = co_await copy_file(body.source(), part);
+      }
+      if (!is_whole) co_return false;
+    }
+    scratch_->out.append(body.after());
+    co_return true;
+  }
+  /// From the file to the socket, through no memory of ours.
+  task<bool> pass_file(const file& source, const file_part& part) {
+    const bool is_sent = co_await send();
+    if (!is_sent) co_return false;
+    bool is_whole = false;
+    try {
+      const std::uint64_t sent =
+          co_await stream_->send_file(source, part.offset, part.size, options_->write_timeout);
+      is_whole = sent == part.size;
+    } catch (const io_error&) {
+      // The client is gone, or the disk has failed.
+    }
+    co_return is_whole;
+  }
+  /// Through the buffer of the answer, piece by piece; the last one is left there.
+  task<bool> copy_file(file& source, const file_part& part) {
+    for (std::uint64_t done = 0; done != part.size;) {
+      const std::size_t before = scratch_->out.size();
+      scratch_->out.resize(before + std::min<std::uint64_t>(part.size - done, file_copy_size_max));
+      const auto room = std::as_writable_bytes(std::span<char>(scratch_->out).subspan(before));
+      const auto came = co_await as_result(source.read_at(room, part.offset + done));
+      scratch_->out.resize(before + came.value_or(0));
+      if (!came || *came == 0) co_return false;
+      done += *came;
+      if (done == part.size) break;
+      const bool is_sent = co_await send();
+      if (!is_sent) co_return false;
+    }
+    co_return true;
   }
 
   task<bool> produce(const response& made) {
@@ -392,10 +468,8 @@ class exchange final : public body_source, public body_writer {
     const response_framing framing{false, false, true, made.body().size()};
     append_head(scratch_->out, made, scratch_->head, framing, loop::current().kernel().wall_now());
     scratch_->out.append(made.body());
-    const auto sent = co_await as_result(
-        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(scratch_->out))));
-    scratch_->out.clear();
-    if (sent) co_await linger();
+    const bool is_sent = co_await send();
+    if (is_sent) co_await linger();
     lingers_ = false;
   }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
 
 namespace rill::sim::detail {
@@ -32,12 +33,14 @@ disk::disk(std::uint64_t seed, std::uint32_t host, std::size_t size_max)
 
 // ---------------------------------------------------------------- paths
 
-int disk::look_up(std::string_view path, place& found) const {
+int disk::look_up(std::string_view path, place& found, const path_start& from) const {
   if (path.empty()) return -ENOENT;
   if (path.size() > path_max) return -ENAMETOOLONG;
-  std::vector<std::shared_ptr<inode>> way{root_};
-  found = place{root_, {}, true};
-  std::shared_ptr<inode> here = root_;
+  const bool is_absolute = path.front() == '/';
+  if (is_absolute && from.is_beneath) return -EXDEV;
+  std::shared_ptr<inode> here = from.folder == nullptr || is_absolute ? root_ : from.folder;
+  std::vector<std::shared_ptr<inode>> way{here};
+  found = place{here, {}, true};
   while (!path.empty()) {
     const std::string_view name = path.substr(0, path.find('/'));
     const bool followed = name.size() < path.size();  // by a slash at least
@@ -47,6 +50,8 @@ int disk::look_up(std::string_view path, place& found) const {
     if (here == nullptr) return -ENOENT;
     if (here->what != inode::kind::directory) return -ENOTDIR;
     if (name == "..") {
+      if (way.size() == 1 && from.is_beneath) return -EXDEV;
+      if (way.size() == 1 && here != root_) return refuse("a path above an open folder");
       if (way.size() > 1) way.pop_back();
       here = way.back();
       found = place{here, {}, true};
@@ -93,9 +98,9 @@ int disk::find(std::string_view path, std::shared_ptr<inode>& found) const {
 }
 
 int disk::open(std::string_view path, int flags, unsigned permissions, std::int64_t now,
-               std::shared_ptr<inode>& opened) {
+               std::shared_ptr<inode>& opened, const path_start& from) {
   place at;
-  if (const int status = look_up(path, at); status < 0) return status;
+  if (const int status = look_up(path, at, from); status < 0) return status;
   opened = child_of(at);
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   if ((flags & O_TMPFILE) == O_TMPFILE) {  // its room counts as taken until the host restarts

@@ -36,6 +36,12 @@ struct inode {
   directory_entries synced_entries;
 };
 
+/// Where a relative path begins.
+struct path_start {
+  std::shared_ptr<inode> folder;  ///< an open one; nullptr: the root
+  bool is_beneath = false;        ///< RESOLVE_BENEATH: EXDEV for what leaves it
+};
+
 class disk {
  public:
   disk(std::uint64_t seed, std::uint32_t host, std::size_t size_max);
@@ -44,7 +50,7 @@ class disk {
   int find(std::string_view path, std::shared_ptr<inode>& found) const;
   /// open(2) with its flags; `now` is the time of what it makes or cuts.
   int open(std::string_view path, int flags, unsigned permissions, std::int64_t now,
-           std::shared_ptr<inode>& opened);
+           std::shared_ptr<inode>& opened, const path_start& from = path_start());
   /// Makes or replaces a file, synced, its name too.
   int write(std::string_view path, std::string_view text, std::int64_t now,
             std::shared_ptr<inode>& made);
@@ -75,7 +81,7 @@ class disk {
     std::string name;  ///< empty: the root itself
     bool must_be_directory = false;
   };
-  int look_up(std::string_view path, place& found) const;
+  int look_up(std::string_view path, place& found, const path_start& from = path_start()) const;
   static std::shared_ptr<inode> child_of(const place& at);
   std::shared_ptr<inode> make(inode::kind what, unsigned permissions, std::int64_t now);
   std::shared_ptr<inode> add(const place& at, inode::kind what, unsigned permissions,

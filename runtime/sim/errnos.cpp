@@ -52,6 +52,7 @@ constexpr row rows[] = {
     // The kernel may miss an operation that it has in hand just then.
     {"cancel", {ENOENT}},
     {"openat", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR}},
+    {"openat2", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR, EAGAIN}},
     {"read", {EIO, EINTR}},
     {"write", {EIO, ENOSPC, EDQUOT, EINTR}},
     {"fsync", {EIO, ENOSPC}},

@@ -40,13 +40,34 @@ int check_transfer(const io_uring_sqe& sqe) noexcept {
   return rill::detail::is_valid_multishot(sqe) ? 0 : -EINVAL;
 }
 
-/// The flags of open(2) that file.cpp uses; the path is copied.
+bool is_open(unsigned opcode) noexcept {
+  return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
+}
+
+/// What openat2(2) is told, into the places of openat(2): `offset` is `resolve` then.
+int copy_how(request& started, const io_uring_sqe& sqe) {
+  constexpr std::uint64_t known = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  open_how how{};
+  if (sqe.len != sizeof(how)) return refuse("open_how of another size");
+  std::memcpy(&how, reinterpret_cast<const void*>(sqe.off), sizeof(how));
+  if ((how.resolve & ~known) != 0) return refuse("resolve flags " + std::to_string(how.resolve));
+  if (how.mode != 0 && (how.flags & O_CREAT) == 0) return -EINVAL;
+  started.flags = static_cast<std::uint32_t>(how.flags);
+  started.size = static_cast<std::uint32_t>(how.mode);
+  started.offset = how.resolve;
+  return 0;
+}
+
+/// The flags of open(2) that file.cpp uses; the path is copied. No disk here has FIFOs or lines, so
+/// O_NONBLOCK changes nothing.
 int check_open(request& started, const io_uring_sqe& sqe) {
   constexpr int known = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY |
-                        O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_TMPFILE;
-  if (sqe.fd != AT_FDCWD) return refuse("paths relative to a descriptor");
-  if ((static_cast<int>(sqe.open_flags) & ~known) != 0) {
-    return refuse("open flags " + std::to_string(sqe.open_flags));
+                        O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_TMPFILE;
+  const bool is_second = sqe.opcode == IORING_OP_OPENAT2;
+  if (const int status = is_second ? copy_how(started, sqe) : 0; status < 0) return status;
+  if (sqe.fd != AT_FDCWD && !is_second) return refuse("paths relative to a descriptor");
+  if ((static_cast<int>(started.flags) & ~known) != 0) {
+    return refuse("open flags " + std::to_string(started.flags));
   }
   if (sqe.file_index != 0) return refuse("opening into fixed files");
   if (started.memory == nullptr) return -EFAULT;
@@ -88,6 +109,8 @@ const char* name_of_opcode(unsigned opcode) noexcept {
       return "msg_ring";
     case IORING_OP_OPENAT:
       return "openat";
+    case IORING_OP_OPENAT2:
+      return "openat2";
     case IORING_OP_FSYNC:
       return "fsync";
     case IORING_OP_STATX:
@@ -212,7 +235,11 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
       started.pieces.push_back({started.memory, sqe.len});
       break;
     case IORING_OP_OPENAT:
+    case IORING_OP_OPENAT2:
       status = check_open(started, sqe);
+      if (status < 0) break;
+      if (sqe.fd != AT_FDCWD) started.target = node_->find_file(sqe.fd);
+      if (sqe.fd != AT_FDCWD && started.target == nullptr) status = -EBADF;
       if (status < 0) break;
       start_on_disk(started);
       return;
@@ -289,10 +316,10 @@ void sim_kernel::start_on_disk(request& started) {
 }
 
 void sim_kernel::disk_is_done(request& asked) noexcept {
-  const bool takes_room = asked.opcode == IORING_OP_OPENAT || asked.opcode == IORING_OP_WRITE;
+  const bool takes_room = is_open(asked.opcode) || asked.opcode == IORING_OP_WRITE;
   node_->storage.is_full = takes_room && !engine_->faults.empty() &&
                            engine_->faults.hits(fault_kind::full_disk, node_->id, asked.name);
-  const int result = asked.opcode == IORING_OP_OPENAT
+  const int result = is_open(asked.opcode)
                          ? open_path(asked)
                          : static_cast<disk_file&>(*asked.target).carry_out(asked);
   node_->storage.is_full = false;
@@ -302,8 +329,15 @@ void sim_kernel::disk_is_done(request& asked) noexcept {
 int sim_kernel::open_path(const request& asked) {
   if (!node_->has_free_descriptor()) return -EMFILE;
   const int flags = static_cast<int>(asked.flags);
+  path_start from;
+  if (asked.target != nullptr) {
+    if (!asked.target->is_on_disk()) return -ENOTDIR;
+    from.folder = static_cast<disk_file&>(*asked.target).shared_content();
+  }
+  from.is_beneath = asked.opcode == IORING_OP_OPENAT2 && (asked.offset & RESOLVE_BENEATH) != 0;
   std::shared_ptr<inode> opened;
-  const int status = node_->storage.open(asked.text, flags, asked.size, node_->wall_now(), opened);
+  const int status =
+      node_->storage.open(asked.text, flags, asked.size, node_->wall_now(), opened, from);
   if (status < 0) return status;
   return node_->open(std::make_shared<disk_file>(*node_, std::move(opened), flags));
 }

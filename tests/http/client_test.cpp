@@ -183,7 +183,10 @@ TEST(http_client, reads_bodies_of_every_framing) {
 /// Answers with the method and the body.
 class echoing final : public service {
  public:
-  task<response> handle(request& asked) override {
+  answer handle(request& asked) override { return later(asked); }
+
+ private:
+  static task<response> later(request& asked) {
     if (asked.path() == "/large") co_return response::text(std::string(1'000'000, 'L'));
     if (asked.path() == "/refuse") co_return response(403);
     std::string body = co_await asked.read_body();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +20,8 @@
 #include <rill/runtime/combine.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
 
 namespace rill {
 namespace {
@@ -137,6 +140,50 @@ TEST(send_file, waits_for_a_slow_peer_in_the_ring_and_can_be_cancelled) {
       tasks.cancel();
     });
     EXPECT_EQ(::fcntl(peer.writer.descriptor(), F_GETFL) & O_NONBLOCK, 0);
+  });
+}
+
+TEST(send_file, gives_up_a_peer_that_stands_still) {
+  run_loop([]() -> task<> {
+    slow_peer peer(3'000'000);
+    std::tie(peer.writer, peer.reader) = unix_stream::pair();
+    const file source = co_await file::open(peer.made.path());
+    bool has_timed_out = false;
+    try {
+      co_await peer.writer.send_file(source, 0, 3'000'000, std::chrono::milliseconds(5));
+    } catch (const timeout_error&) {
+      has_timed_out = true;
+    }
+    EXPECT_TRUE(has_timed_out);
+  });
+}
+
+TEST(send_file, does_not_give_up_a_peer_that_reads_less_than_makes_room) {
+  const made_file made(8 << 20);
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(endpoint(address::loopback_v4(), 0));
+    tcp_stream reader = co_await tcp_stream::connect(listener.local());
+    tcp_stream writer = co_await listener.accept();
+    const file source = co_await file::open(made.path());
+    std::string received;
+    bool is_sent = false;
+    const auto send = [&]() -> task<> {
+      co_await writer.send_file(source, 0, made.bytes().size(), std::chrono::milliseconds(200));
+      is_sent = true;
+      co_await writer.shutdown_write();
+    };
+    const auto receive = [&]() -> task<> {
+      std::string room(65536, ' ');
+      for (int i = 0; i < 40; ++i) {  // 3 MB a second: a third of the buffer takes longer
+        const std::size_t came = co_await reader.read(mutable_buffer(room));
+        received.append(room, 0, came);
+        co_await sleep_for(std::chrono::milliseconds(20));
+      }
+      EXPECT_FALSE(is_sent);
+      received += co_await read_all(reader, 64 << 20);
+    };
+    co_await all_of(send(), receive());
+    EXPECT_TRUE(received == made.bytes());
   });
 }
 

@@ -164,6 +164,101 @@ TEST_F(file_test, a_path_with_a_zero_byte_is_refused) {
   });
 }
 
+/// What opening `path` below a folder says: 0, or an errno.
+task<int> opened_below(const file& folder, std::string path, link_policy links,
+                       open_mode mode = open_mode::read) {
+  const result<file> opened = co_await as_result(file::open_below(folder, path, links, mode));
+  co_return opened ? 0 : opened.error().code().value();
+}
+
+TEST_F(file_test, a_path_below_a_folder_stays_there) {
+  std::filesystem::create_directories(path("root/in/deep"));
+  made("secret", "x");
+  made("root/in/file", "x");
+  std::filesystem::create_symlink("in", path("root/within"));
+  std::filesystem::create_symlink("../root/in/file", path("root/around"));
+  std::filesystem::create_symlink(path("root/in/file"), path("root/absolute"));
+  std::filesystem::create_symlink("../secret", path("root/out"));
+  std::filesystem::create_symlink("within", path("root/chain"));
+  std::filesystem::create_symlink("loop", path("root/loop"));
+  struct row {
+    const char* path;
+    int refused;
+    int below;
+    int anywhere;
+  };
+  const row rows[] = {
+      {"in/file", 0, 0, 0},
+      {"in/./file", 0, 0, 0},
+      {".", 0, 0, 0},
+      {"in/deep/../file", 0, 0, EXDEV},
+      {"..", EXDEV, EXDEV, EXDEV},
+      {"../secret", EXDEV, EXDEV, EXDEV},
+      {"in/../../secret", EXDEV, EXDEV, EXDEV},
+      {"..in", ENOENT, ENOENT, ENOENT},
+      {"/etc/passwd", EXDEV, EXDEV, EXDEV},
+      {"within/file", ELOOP, 0, 0},
+      {"chain/file", ELOOP, 0, 0},
+      {"around", ELOOP, EXDEV, 0},
+      {"absolute", ELOOP, EXDEV, 0},
+      {"out", ELOOP, EXDEV, 0},
+      {"loop", ELOOP, ELOOP, ELOOP},
+      {"none", ENOENT, ENOENT, ENOENT},
+      {"", ENOENT, ENOENT, ENOENT},
+      {"in/file/", ENOTDIR, ENOTDIR, ENOTDIR},
+  };
+  run_loop([&]() -> task<> {
+    const file root = co_await file::open(path("root"), open_mode::directory);
+    for (const row& each : rows) {
+      EXPECT_EQ(co_await opened_below(root, each.path, link_policy::refused), each.refused)
+          << each.path;
+      EXPECT_EQ(co_await opened_below(root, each.path, link_policy::below), each.below)
+          << each.path;
+      EXPECT_EQ(co_await opened_below(root, each.path, link_policy::anywhere), each.anywhere)
+          << each.path;
+    }
+    const std::string sly("in/file\0.txt", 12);
+    EXPECT_EQ(co_await opened_below(root, sly, link_policy::below), EINVAL);
+  });
+}
+
+TEST_F(file_test, a_file_can_be_made_below_a_folder_and_errors_name_both) {
+  run_loop([&]() -> task<> {
+    const file root = co_await file::open(path(""), open_mode::directory);
+    file log = co_await file::open_below(root, "log", link_policy::below,
+                                         open_mode::write | open_mode::create, 0600);
+    co_await log.write_all_at(bytes_of("entry"), 0);
+    EXPECT_EQ(log.path(), path("") + "/log");
+    const file_status status = co_await log.stat();
+    EXPECT_EQ(status.permissions, 0600U);
+    std::string message;
+    try {
+      const file none = co_await file::open_below(root, "none");
+    } catch (const io_error& error) {
+      message = error.what();
+    }
+    EXPECT_EQ(message, "open " + path("") + "/none: No such file or directory");
+  });
+  EXPECT_EQ(content(path("log")), "entry");
+}
+
+TEST_F(file_test, an_open_that_waits_for_nobody_gives_a_fifo_at_once_and_a_file_that_reads) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  made("a", "content");
+  run_loop([&]() -> task<> {
+    const file root = co_await file::open(path(""), open_mode::directory);
+    const auto mode = open_mode::read | open_mode::no_wait;
+    file fifo = co_await file::open_below(root, "fifo", link_policy::below, mode);
+    const file_status status = co_await fifo.stat();
+    EXPECT_EQ(status.kind, file_kind::fifo);
+    file plain = co_await file::open_below(root, "a", link_policy::below, mode);
+    EXPECT_EQ(::fcntl(plain.descriptor(), F_GETFL) & O_NONBLOCK, 0);
+    std::string text(7, '.');
+    EXPECT_EQ(co_await plain.read_at(std::as_writable_bytes(std::span(text)), 0), 7U);
+    EXPECT_EQ(text, "content");
+  });
+}
+
 TEST_F(file_test, stat_tells_size_kind_time_and_permissions) {
   const std::string regular = made("a", "12345");
   ::chmod(regular.c_str(), 0604);

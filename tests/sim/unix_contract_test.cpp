@@ -547,6 +547,38 @@ class file_contract : public unix_contract {
 INSTANTIATE_TEST_SUITE_P(kernels, file_contract, testing::Values("uring", "sim"),
                          [](const auto& chosen) { return chosen.param; });
 
+TEST_P(file_contract, a_path_below_an_open_folder_stays_there) {
+  const int made = open(file_name(), O_RDWR | O_CREAT | O_EXCL);
+  ASSERT_GE(made, 0);
+  const int folder = open("/tmp", O_RDONLY | O_DIRECTORY);
+  ASSERT_GE(folder, 0);
+  const auto open_below = [&](int from, const std::string& path, std::uint64_t resolve,
+                              std::uint64_t flags = O_RDONLY, std::uint64_t mode = 0) {
+    open_how how{flags | O_CLOEXEC, mode, resolve};
+    ::io_uring_prep_openat2(&on().sqe(), from, path.c_str(), &how);
+    return on().result();
+  };
+  for (const std::uint64_t beneath :
+       {std::uint64_t{RESOLVE_BENEATH}, std::uint64_t{RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS}}) {
+    EXPECT_GE(open_below(folder, name_, beneath), 0);
+    EXPECT_GE(open_below(folder, name_, beneath, O_RDONLY | O_NONBLOCK | O_NOCTTY), 0);
+    EXPECT_GE(open_below(folder, "./" + name_, beneath), 0);
+    EXPECT_GE(open_below(folder, ".", beneath), 0);
+    EXPECT_EQ(open_below(folder, "..", beneath), -EXDEV);
+    EXPECT_EQ(open_below(folder, "../tmp/" + name_, beneath), -EXDEV);
+    EXPECT_EQ(open_below(folder, "/tmp/" + name_, beneath), -EXDEV);
+    EXPECT_EQ(open_below(folder, "none/../" + name_, beneath), -ENOENT);
+    EXPECT_EQ(open_below(folder, name_ + "/", beneath), -ENOTDIR);
+    EXPECT_EQ(open_below(folder, "", beneath), -ENOENT);
+    EXPECT_EQ(open_below(made, name_, beneath), -ENOTDIR);
+    EXPECT_EQ(open_below(1000, name_, beneath), -EBADF);
+  }
+  EXPECT_GE(open_below(folder, "/tmp/" + name_, RESOLVE_NO_MAGICLINKS), 0);
+  EXPECT_GE(open_below(AT_FDCWD, "/tmp/" + name_, 0), 0);
+  EXPECT_EQ(open_below(folder, name_, 0, O_RDONLY, 0600), -EINVAL);  // a mode for nothing
+  EXPECT_EQ(open_below(folder, name_, 0, O_RDWR | O_CREAT | O_EXCL, 0600), -EEXIST);
+}
+
 TEST_P(file_contract, a_file_is_written_read_and_measured) {
   EXPECT_EQ(open(file_name(), O_RDONLY), -ENOENT);
   const int made = open(file_name(), O_RDWR | O_CREAT | O_EXCL);
