@@ -161,6 +161,12 @@ http::client_options make_client_options(const options& chosen) {
   made.timeouts.total = chosen.time_max;
   made.retry.count_max = chosen.retry_count;
   made.redirect_count_max = chosen.redirect_max;
+  made.accepts_compressed = chosen.compressed;
+  made.tls.verify = !chosen.insecure;
+  if (!chosen.authorities.empty()) {
+    made.tls.authorities_pem = read_file(chosen.authorities);
+    made.tls.system_authorities = false;
+  }
   if (chosen.proxy) made.proxies.emplace(*chosen.proxy).except(chosen.no_proxy);
   if (chosen.verbose) {
     made.on_trace = [](http::trace_event what, std::string_view text) {

@@ -11,6 +11,7 @@
 #include <rill/protocols/http/client_exchange.h>
 #include <rill/protocols/http/client_head.h>
 #include <rill/protocols/http/client_pool.h>
+#include <rill/protocols/http/tls_connector.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/sleep.h>
 
@@ -31,6 +32,12 @@ std::uint32_t random_number() {
   std::uint32_t number = 0;
   for (const std::byte each : bytes) number = number << 8 | std::to_integer<std::uint32_t>(each);
   return number;
+}
+
+http_time wall_time() {
+  const std::chrono::nanoseconds now(loop::current().kernel().wall_now());
+  return std::chrono::floor<std::chrono::seconds>(
+      std::chrono::sys_time<std::chrono::nanoseconds>(now));
 }
 
 std::string random_boundary() {
@@ -81,7 +88,8 @@ struct client::state {
   explicit state(client_options chosen)
       : options(std::move(chosen)),
         proxies(options.proxies ? *options.proxies : proxy_settings::from_environment()),
-        pool(std::make_shared<connection_pool>(options.pool)) {}
+        pool(std::make_shared<connection_pool>(options.pool)),
+        own(options.tls) {}
 
   task<client_response> run(client_request asked, bool reads_body);
   work prepare(client_request asked, bool reads_body) const;
@@ -90,6 +98,8 @@ struct client::state {
   std::optional<std::chrono::nanoseconds> patience(const work& of, unsigned attempt,
                                                    const client_response* got,
                                                    const client_error* failure) const;
+  void keep_cookies(const work& of, const response_head& head) const;
+  void decode(const work& of, client_exchange& inner) const;
   task<client_response> attempt(work& of);
   task<std::unique_ptr<client_exchange>> exchange_once(work& of, bool may_expect);
   task<connection_pool::slot> connection(const work& of, bool& was_used);
@@ -105,7 +115,7 @@ struct client::state {
   client_options options;
   proxy_settings proxies;
   std::shared_ptr<connection_pool> pool;
-  tcp_connector own;
+  tls_connector own;
 };
 
 // ---------------------------------------------------------------- redirects
@@ -239,6 +249,22 @@ std::optional<std::chrono::nanoseconds> client::state::patience(const work& of, 
   return longest;
 }
 
+void client::state::keep_cookies(const work& of, const response_head& head) const {
+  if (options.cookies == nullptr) return;
+  for (std::size_t i = 0; i != head.field_count(); ++i) {
+    const field each = head.field_at(i);
+    if (!equals_without_case(each.name, "Set-Cookie")) continue;
+    options.cookies->store(of.at.target, each.value, wall_time());
+  }
+}
+
+void client::state::decode(const work& of, client_exchange& inner) const {
+  if (!options.accepts_compressed || of.asked.find("Accept-Encoding") != nullptr) return;
+  decode_limits limits = options.decode;
+  if (of.reads_body) limits.size_max = options.body_size_max;
+  inner.decode_content(limits);
+}
+
 task<client_response> client::state::attempt(work& of) {
   std::unique_ptr<client_exchange> done = co_await exchange_once(of, true);
   // Expect was not understood (RFC 9110 section 15.5.18).
@@ -249,6 +275,8 @@ task<client_response> client::state::attempt(work& of) {
   trace(trace_event::response, detail::without_secrets(done->head_text()));
   done->set_progress(of.asked.download_progress());
   client_exchange& inner = *done;
+  keep_cookies(of, inner.head());
+  decode(of, inner);
   client_response got(std::move(done), of.at.target);
   if (is_redirected(of, got.head())) {
     std::uint64_t size = 0;
@@ -268,8 +296,13 @@ task<client_response> client::state::attempt(work& of) {
 
 std::string client::state::head_of(const work& of, bool expects_continue) const {
   static const request_body none;
+  std::string cookies;
+  if (options.cookies != nullptr) {
+    cookies = options.cookies->cookies_for(of.at.target, wall_time());
+  }
+  const std::string_view codings = options.accepts_compressed ? "gzip, br" : "";
   const detail::head_defaults defaults{
-      options.user_agent, &options.fields, {}, {}, options.pool.idle_timeout.count() > 0,
+      options.user_agent, &options.fields, codings, cookies, options.pool.idle_timeout.count() > 0,
       expects_continue};
   return detail::write_head(of.at, of.asked, of.at.has_body ? of.body : none, defaults);
 }

@@ -4,7 +4,7 @@
 //   got.raise_for_status();
 //   std::puts(got.text().c_str());
 // It follows redirects, decodes compressed bodies, keeps connections for the next request, retries
-// if told to, and obeys the proxy variables. Not here: TLS, which a connector adds (connector.h).
+// if told to, and obeys the proxy variables. Not here: how connections are opened (connector.h).
 // Read next: client.cpp; tests/http/client_test.cpp shows each of these.
 #pragma once
 
@@ -20,11 +20,14 @@
 
 #include <tl/expected.hpp>
 
+#include <rill/net/tls/context.h>
 #include <rill/protocols/http/client_error.h>
 #include <rill/protocols/http/client_limits.h>
 #include <rill/protocols/http/client_request.h>
 #include <rill/protocols/http/client_response.h>
+#include <rill/protocols/http/coding.h>
 #include <rill/protocols/http/connector.h>
+#include <rill/protocols/http/cookies.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/proxy.h>
 #include <rill/runtime/task.h>
@@ -63,7 +66,15 @@ class client_options {
   client_request::field_list fields;
   /// nullopt: what the environment says when the client is made (proxy_settings).
   std::optional<proxy_settings> proxies;
-  /// Opens connections; nullptr: a tcp_connector of the client's own. Must outlive the client.
+  /// Whom https believes: see rill/net/tls/context.h.
+  tls::client_options tls;
+  /// Cookies are kept here and sent from here; nullptr: neither. Must outlive the client.
+  cookie_jar* cookies = nullptr;
+  /// Asks for bodies in gzip and brotli, and decodes them.
+  bool accepts_compressed = true;
+  /// Against small bodies that decode to huge ones. For send() its size_max is body_size_max.
+  decode_limits decode{};
+  /// Opens connections; nullptr: a tls_connector of the client's own. Must outlive the client.
   connector* with = nullptr;
   /// Must not throw.
   trace_function on_trace;

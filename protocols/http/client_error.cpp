@@ -36,6 +36,10 @@ class client_category_type final : public std::error_category {
         return "the status says failure";
       case client_fault::unknown_content_coding:
         return "a content coding that was not asked for";
+      case client_fault::corrupt_content:
+        return "the compressed body is corrupt";
+      case client_fault::content_bomb:
+        return "the compressed body is a bomb";
       case client_fault::unknown_charset:
         return "a charset that cannot be decoded";
     }

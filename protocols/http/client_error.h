@@ -44,6 +44,8 @@ enum class client_fault {
   too_many_redirects,      ///< more than client_options::redirect_count_max
   bad_status,              ///< raise_for_status(): 400 or more
   unknown_content_coding,  ///< a body in a coding that was not asked for
+  corrupt_content,         ///< a compressed body that is none
+  content_bomb,            ///< more than decode_limits::ratio_max
   unknown_charset,         ///< text() of a charset that is not decoded here
 };
 

@@ -221,9 +221,16 @@ task<void> client_exchange::read_head(const outgoing& asked) {
 task<std::string_view> client_exchange::read_some() {
   if (is_done_) co_return std::string_view();
   if (has_failed_ || !connection_) fail(client_phase::read, http_error::incomplete);
-  stream().consume(std::exchange(taken_size_, 0));
   last_activity_ = loop_clock::now();
   for (;;) {
+    if (is_decoding_) {
+      const content_decoder::piece decoded = decoder_->decode(encoded_);
+      check_decoder();
+      encoded_.remove_prefix(decoded.used);
+      if (!decoded.data.empty()) co_return decoded.data;
+      is_decoding_ = false;
+    }
+    stream().consume(std::exchange(taken_size_, 0));
     if (body_.is_complete()) {
       finish();
       co_return std::string_view();
@@ -234,21 +241,47 @@ task<std::string_view> client_exchange::read_some() {
     }
     const body_decoder::piece piece = body_.decode(stream().buffered().text());
     if (body_.has_failed()) fail(client_phase::read, body_.error());
-    if (!piece.data.empty() && on_download_) {
+    taken_size_ = piece.used;
+    if (piece.data.empty()) continue;
+    if (on_download_) {
       on_download_(body_.size(), head_.framing() == body_framing::length
                                      ? std::optional<std::uint64_t>(head_.content_length())
                                      : std::nullopt);
     }
-    if (!piece.data.empty()) {
-      taken_size_ = piece.used;
-      co_return piece.data;
-    }
-    stream().consume(piece.used);
+    if (!decoder_) co_return piece.data;
+    encoded_ = piece.data;
+    is_decoding_ = true;
+  }
+}
+
+void client_exchange::decode_content(const decode_limits& limits) {
+  const auto value = head_.find("Content-Encoding");
+  if (is_done_ || !value || equals_without_case(*value, "identity")) return;
+  const auto named = find_coding(*value);
+  // Several codings on top of each other are nothing that we ask for.
+  if (!named || head_.count("Content-Encoding") != 1) {
+    fail(client_phase::read, client_fault::unknown_content_coding);
+  }
+  decoder_.emplace(*named, limits);
+}
+
+void client_exchange::check_decoder() {
+  if (!decoder_->has_failed()) return;
+  switch (decoder_->error()) {
+    case decode_error::corrupt:
+      fail(client_phase::read, client_fault::corrupt_content);
+    case decode_error::too_large:
+      fail(client_phase::read, http_error::body_too_large);
+    case decode_error::bomb:
+      fail(client_phase::read, client_fault::content_bomb);
+    case decode_error::incomplete:
+      fail(client_phase::read, http_error::incomplete);
   }
 }
 
 /// The response is whole.
 void client_exchange::finish() {
+  if (decoder_ && !decoder_->end()) check_decoder();
   is_done_ = true;
   // Bytes that follow belong to no request: whoever sent them must not answer the next one.
   const bool is_clean = is_sent_ && head_.keeps_alive() &&

@@ -14,6 +14,7 @@
 #include <rill/protocols/http/client_error.h>
 #include <rill/protocols/http/client_pool.h>
 #include <rill/protocols/http/client_request.h>
+#include <rill/protocols/http/coding.h>
 #include <rill/protocols/http/head.h>
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
@@ -53,6 +54,8 @@ class client_exchange final : private body_writer {
   /// Something of a response has come.
   bool has_answer() const noexcept { return received_size_ != 0; }
 
+  /// By Content-Encoding, if there is one. To be called before the body is read.
+  void decode_content(const decode_limits& limits);
   void set_progress(progress_function on_download) { on_download_ = std::move(on_download); }
   /// The next piece of the body; empty at its end, when the connection has gone back to the pool or
   /// was closed. Valid until the next call.
@@ -78,6 +81,7 @@ class client_exchange final : private body_writer {
   void count_sent(std::size_t size);
   task<void> read_head(const outgoing& asked);
   task<void> fill();
+  void check_decoder();
   void finish();
   [[noreturn]] void throw_send_failure();
   [[noreturn]] void fail(client_phase phase, std::error_code code);
@@ -90,6 +94,9 @@ class client_exchange final : private body_writer {
   response_head head_;
   std::string head_text_;
   body_decoder body_;
+  std::optional<content_decoder> decoder_;
+  std::string_view encoded_;  // of the bytes taken: what the decoder has not had yet
+  bool is_decoding_ = false;
   std::size_t taken_size_ = 0;  // of the stream's bytes, which the caller looks at
   std::uint64_t received_size_ = 0;
   loop_clock::time_point last_activity_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include <rill/protocols/http/auth.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/scan.h>
 
@@ -39,23 +40,6 @@ void append_quoted(std::string& to, std::string_view text) {
     }
   }
   to += '"';
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string made;
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - at);
-    std::uint32_t word = 0;
-    for (std::size_t i = 0; i < 3; ++i) {
-      word = word << 8 | (i < count ? static_cast<unsigned char>(bytes[at + i]) : 0U);
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-      made += i <= count ? digits[word >> (18 - 6 * i) & 63U] : '=';
-    }
-  }
-  return made;
 }
 
 }  // namespace
@@ -106,7 +90,8 @@ client_request& client_request::query(std::string_view name, std::string_view va
 }
 
 client_request& client_request::basic_auth(std::string_view user, std::string_view password) {
-  return header("Authorization", basic_credentials(user, password));
+  const credentials given{std::string(user), std::string(password)};
+  return header("Authorization", write_basic(given));
 }
 
 client_request& client_request::bearer_auth(std::string_view token) {
@@ -170,18 +155,15 @@ request_body write_multipart(const std::vector<client_request::part>& parts,
   return request_body(std::move(all), "multipart/form-data; boundary=" + std::string(boundary));
 }
 
-std::string basic_credentials(std::string_view user, std::string_view password) {
-  return "Basic " + base64(std::string(user) + ':' + std::string(password));
-}
-
 std::string basic_credentials(const url& of) {
   const std::string& information = of.user_information;
   if (information.empty()) return {};
   const std::size_t colon = std::min(information.find(':'), information.size());
   const std::string user = information.substr(0, colon);
   const std::string password = information.substr(std::min(colon + 1, information.size()));
-  return basic_credentials(percent_decode(user).value_or(user),
-                           percent_decode(password).value_or(password));
+  const credentials given{percent_decode(user).value_or(user),
+                          percent_decode(password).value_or(password)};
+  return write_basic(given);
 }
 
 bool is_idempotent(std::string_view method) noexcept {

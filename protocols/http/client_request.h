@@ -108,6 +108,7 @@ class client_request {
   client_request& header(std::string_view name, std::string_view value);
   /// Adds to the query of the URL.
   client_request& query(std::string_view name, std::string_view value);
+  /// Throws std::invalid_argument for a colon in the user and for controls.
   client_request& basic_auth(std::string_view user, std::string_view password);
   client_request& bearer_auth(std::string_view token);
 
@@ -158,9 +159,8 @@ class client_request {
 request_body write_multipart(const std::vector<client_request::part>& parts,
                              std::string_view boundary);
 
-/// "Basic dXNlcjpwYXNz" (RFC 7617).
-std::string basic_credentials(std::string_view user, std::string_view password);
-/// Those of "http://user:password@host"; empty without.
+/// "Basic dXNlcjpwYXNz" of "http://user:pass@host" (RFC 7617); empty without. Throws as
+/// basic_auth().
 std::string basic_credentials(const url& of);
 
 /// GET, HEAD, PUT, DELETE, OPTIONS, TRACE: sending it twice is as good as once (RFC 9110 section

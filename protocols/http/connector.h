@@ -47,7 +47,7 @@ class tcp_connector : public connector {
   /// Connections to `host` and `port` go to `address` instead, without a look-up.
   void set_address(std::string_view host, std::uint16_t port, std::string_view address);
 
-  /// http only: otherwise client_fault::unsupported_scheme.
+  /// http only: otherwise client_fault::unsupported_scheme (tls_connector.h has https).
   task<std::unique_ptr<client_stream>> open(const destination& to, client_phase& phase) override;
 
  protected:

@@ -346,9 +346,6 @@ TEST(http_client, tells_what_failed_and_where) {
         co_await test::failure_of(client, client_request("GET", "http://nowhere.invalid/"));
     EXPECT_EQ(unknown.phase(), client_phase::resolve);
     EXPECT_EQ(unknown.code(), resolve_error::name_not_found);
-    const client_error tls =
-        co_await test::failure_of(client, client_request("GET", "https://127.0.0.1:1/"));
-    EXPECT_EQ(tls.code(), client_fault::unsupported_scheme);
   });
 }
 
