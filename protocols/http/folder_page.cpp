@@ -82,39 +82,18 @@ task<std::vector<entry>> entries_of(const file& folder, bool shows_hidden, bool 
   co_return co_await run_blocking(read_folder, folder.descriptor(), shows_hidden, shows_links);
 }
 
-void append_escaped(std::string& to, std::string_view text) {
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        to += "&amp;";
-        break;
-      case '<':
-        to += "&lt;";
-        break;
-      case '>':
-        to += "&gt;";
-        break;
-      case '"':
-        to += "&quot;";
-        break;
-      default:
-        to += c;
-    }
-  }
-}
-
 std::string page_of(std::string_view title, const std::vector<entry>& all) {
   std::string page = "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>";
-  append_escaped(page, title);
+  page += escape_html(title);
   page += "</title>\n</head>\n<body>\n<h1>";
-  append_escaped(page, title);
+  page += escape_html(title);
   page += "</h1>\n<table>\n<tr><td><a href=\"../\">../</a></td></tr>\n";
   for (const entry& each : all) {
     const std::string_view end = each.is_folder ? "/" : "";
     // "./": a name with a colon would be a scheme (RFC 3986 section 4.2).
     page.append("<tr><td><a href=\"./").append(percent_encode(each.name)).append(end);
     page += "\">";
-    append_escaped(page, each.name);
+    page += escape_html(each.name);
     page.append(end).append("</a></td><td>");
     page += date_text(http_time(std::chrono::seconds(each.modified)));
     page += "</td><td>";

@@ -127,6 +127,32 @@ std::string_view response::find(std::string_view name) const noexcept {
   return line.empty() ? line : line.substr(name.size() + 2);
 }
 
+std::string escape_html(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
 void detail::field_lines::append(std::initializer_list<std::string_view> pieces) {
   std::size_t added = 0;
   for (const std::string_view each : pieces) added += each.size();

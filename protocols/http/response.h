@@ -182,6 +182,9 @@ class response {
   std::shared_ptr<file_body> file_;
 };
 
+/// Text that stands in a page as it is: with character references for what HTML would read.
+std::string escape_html(std::string_view text);
+
 /// What handlers and middleware give: a response, or the task of one, which may take its time. From
 /// either it is made without a word. To be awaited for the response.
 /// Cost: a response that is there at once is answered without any coroutine frame.
