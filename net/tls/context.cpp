@@ -83,9 +83,7 @@ shared_certificate parse_pair(std::string_view chain_pem, std::string_view key_p
   parse_certificates(chain_pem, chain_name, [&](x509_ptr next) {
     if (!made->own) {
       made->own = std::move(next);
-    } else if (sk_X509_push(made->chain.get(), next.get()) > 0) {
-      static_cast<void>(next.release());
-    } else {
+    } else if (X509_add_cert(made->chain.get(), next.get(), X509_ADD_FLAG_UP_REF) != 1) {
       throw std::bad_alloc();
     }
   });
@@ -307,6 +305,7 @@ std::shared_ptr<const server_generation> server_state::current() {
 std::shared_ptr<const server_generation> server_state::generation_of(
     const std::vector<source>& all) const {
   std::vector<shared_certificate> certificates;
+  certificates.reserve(all.size());
   for (const source& each : all) certificates.push_back(each.certificate);
   return std::make_shared<const server_generation>(options, std::move(certificates));
 }

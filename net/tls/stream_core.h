@@ -155,9 +155,9 @@ task<> shut_down(core<Stream>& of) {
 
 template <class Stream>
 task<> close_core(core<Stream>& of) {
-  if (!of.is_writing && !of.write_obstacle()) {
-    of.engine.close_notify();
-    co_await flush(of, farewell_timeout);
+  if (!of.is_writing && !of.write_failure) {
+    if (!of.has_shut_down) of.engine.close_notify();
+    co_await flush(of, farewell_timeout);  // or the alert of a read that did not have to wait
   }
   of.is_closed = true;
   co_await of.transport->close();
@@ -208,6 +208,7 @@ task<> handshake_within(std::chrono::nanoseconds limit, core<Stream>& of) {
   try {
     co_await with_timeout(limit, shake_hands(of));
   } catch (const timeout_error&) {
+    if (of.engine.failure()) throw io_error(of.engine.failure(), "TLS handshake", of.name());
     throw timeout_error("TLS handshake", of.name());
   }
 }

@@ -105,9 +105,9 @@ TEST(sim_tls, a_seed_gives_the_same_bytes_every_time) {
 }
 
 /// One handshake in a world; what the client makes of it.
-class tls_world : public testing::Test {
+class sim_tls_world : public testing::Test {
  protected:
-  tls_world()
+  sim_tls_world()
       : server_(world_.add_host("server", "10.0.0.1")),
         client_(world_.add_host("client", "10.0.0.2")) {}
 
@@ -142,7 +142,7 @@ tls::server_context valid_between(const char* from, const char* until) {
   return tls::server_context(signed_certificate(text, &test_authority()).loaded());
 }
 
-TEST_F(tls_world, dates_are_judged_by_the_calendar_of_the_world) {
+TEST_F(sim_tls_world, dates_are_judged_by_the_calendar_of_the_world) {
   serve_with(valid_between("20251231000000Z", "20260102000000Z"));
   const tls::client_context client = trusting();
   world_.run_for(1ms);
@@ -151,7 +151,7 @@ TEST_F(tls_world, dates_are_judged_by_the_calendar_of_the_world) {
   EXPECT_EQ(asked(trusting()).code, tls_error::certificate_expired);
 }
 
-TEST_F(tls_world, what_is_valid_tomorrow_is_not_yet) {
+TEST_F(sim_tls_world, what_is_valid_tomorrow_is_not_yet) {
   serve_with(valid_between("20260102000000Z", "20300101000000Z"));
   world_.run_for(1ms);
   EXPECT_EQ(asked(trusting()).code, tls_error::certificate_not_yet_valid);
@@ -159,7 +159,7 @@ TEST_F(tls_world, what_is_valid_tomorrow_is_not_yet) {
   EXPECT_EQ(asked(trusting()).text, "hello");
 }
 
-TEST_F(tls_world, sessions_expire_by_the_clock_of_the_world) {
+TEST_F(sim_tls_world, sessions_expire_by_the_clock_of_the_world) {
   serve_with(serving());
   const tls::client_context client = trusting();
   world_.run_for(1ms);
@@ -170,7 +170,7 @@ TEST_F(tls_world, sessions_expire_by_the_clock_of_the_world) {
   EXPECT_FALSE(asked(client).is_resumed);
 }
 
-TEST_F(tls_world, a_silent_server_costs_ten_seconds) {
+TEST_F(sim_tls_world, a_silent_server_costs_ten_seconds) {
   server_.run([]() -> task<> {
     auto listener = tcp_listener::bind(at("0.0.0.0:443"));
     auto peer = co_await listener.accept();
@@ -184,7 +184,7 @@ TEST_F(tls_world, a_silent_server_costs_ten_seconds) {
   EXPECT_LT(world_.now() - before, 11s);
 }
 
-TEST_F(tls_world, a_client_that_dribbles_its_hello_is_cut_off_in_time) {
+TEST_F(sim_tls_world, a_client_that_dribbles_its_hello_is_cut_off_in_time) {
   std::string said;
   sim::program& service = server_.run([&]() -> task<> {
     auto listener = tcp_listener::bind(at("0.0.0.0:443"));

@@ -224,8 +224,9 @@ TEST(tls_streams, a_transport_that_fails_is_reported_as_it_is) {
   });
 }
 
-TEST(tls_streams, a_broken_record_breaks_both_directions_and_the_peer_is_told) {
-  run_loop([]() -> task<> {
+/// A message of so many bytes, of which the last is changed on its way.
+void harm_message(std::size_t size) {
+  run_loop([&]() -> task<> {
     auto [left, right] = memory_stream_pair();
     auto [front, back] = memory_stream_pair();
     // left <-> right: the client and a middle that changes one byte; front <-> back: the server.
@@ -244,8 +245,14 @@ TEST(tls_streams, a_broken_record_breaks_both_directions_and_the_peer_is_told) {
           co_await all_of(tls::connect(std::move(left), trusting(), std::string("server.test")),
                           tls::accept(std::move(back), serving()));
       is_harmful = true;
-      co_await client.write_all("harmed on its way");
-      const auto came = co_await as_result(server.read_lease());
+      co_await client.write_all(std::string(size, 'm'));
+      std::size_t whole = 0;  // records before the one that is broken
+      auto came = co_await as_result(server.read_lease());
+      while (came && !came->empty()) {
+        whole += came->size();
+        came = co_await as_result(server.read_lease());
+      }
+      EXPECT_EQ(whole, (size - 1) / 16384 * 16384);
       EXPECT_TRUE(!came && came.error().code().category() == tls::tls_category());
       const auto sent = co_await as_result(server.write_all("answer"));
       EXPECT_TRUE(!sent && !came && sent.error().code() == came.error().code());
@@ -256,6 +263,11 @@ TEST(tls_streams, a_broken_record_breaks_both_directions_and_the_peer_is_told) {
       co_await client.close();
     });
   });
+}
+
+TEST(tls_streams, a_broken_record_breaks_both_directions_and_the_peer_is_told) {
+  harm_message(17);
+  harm_message(20'000);  // found without waiting, after the first record
 }
 
 }  // namespace
