@@ -169,6 +169,28 @@ TEST(http_compress, a_large_body_goes_in_slices) {
   }
 }
 
+TEST(http_compress, others_have_their_turn_while_much_is_compressed) {
+  int turns = 0;
+  const answer given = answered(
+      [&](request&) {
+        return response::stream(
+            [&](body_writer& to) -> task<void> {
+              co_await with_nursery([&](nursery& tasks) -> task<> {
+                tasks.start([&]() -> task<> {
+                  for (;; ++turns) co_await rill::test::settle(1);
+                });
+                const std::string part(10'000, 'x');
+                for (int i = 0; i < 200; ++i) co_await to.write(part);
+                tasks.cancel();
+              });
+            },
+            "text/plain");
+      },
+      wants);
+  EXPECT_EQ(given.text, std::string(2'000'000, 'x'));
+  EXPECT_GE(turns, 2'000'000 / (64 * 1024) - 1);
+}
+
 TEST(http_compress, what_a_producer_flushes_is_readable_at_once) {
   router routes;
   event goes_on;
