@@ -39,7 +39,9 @@ bool is_for_compression(const response& made, const compress_options& options) n
   constexpr int partial_content = 206;
   if (has_no_body(made.status()) || made.status() == partial_content) return false;
   if (!made.find("Content-Encoding").empty() || !made.find("Content-Range").empty()) return false;
-  if (made.body_producer() == nullptr && made.body().size() < options.size_min) return false;
+  // One byte at least: what has neither text nor producer is empty, or a file.
+  const std::size_t size_min = std::max<std::size_t>(1, options.size_min);
+  if (made.body_producer() == nullptr && made.body().size() < size_min) return false;
   std::string_view control = made.find("Cache-Control");
   while (const auto each = next_element(control)) {
     if (equals_without_case(*each, "no-transform")) return false;

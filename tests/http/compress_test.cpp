@@ -148,6 +148,14 @@ TEST(http_compress, what_would_not_gain_or_must_not_change_is_left_alone) {
       [](request&) { return response::text(page).set("Cache-Control", "public, no-transform"); }));
 }
 
+TEST(http_compress, a_body_of_nothing_stays_one) {
+  const compress_options options{0, 5, 5, true};
+  const answer nothing =
+      answered([](request&) { return response::text(""); }, wants, "GET", options);
+  EXPECT_TRUE(has(nothing, "Content-Length: 0"));
+  EXPECT_FALSE(has(nothing, "Content-Encoding: gzip"));
+}
+
 TEST(http_compress, head_is_answered_with_the_fields_of_get) {
   const answer whole = answered(of_page, wants);
   const answer head = answered(of_page, wants, "HEAD");
