@@ -45,5 +45,5 @@ serve.*sigterm*:serve.*descriptors_are_spent:*random*:*any_bytes_from_the_kernel
 cancel_points.*"
 memcheck protocols_tests "-*allocates_nothing*"
 memcheck http_tests "-*random*:scan.*"
-memcheck sim_tests "-kernels/*:sim_property*:sim_points.*:sim_queue.*:*over_many_seeds"
+memcheck sim_tests "-kernels/*:sim_property*:sim_points.*:sim_http_points.*:sim_queue.*:*over_many_seeds"
 memcheck sim_tests "sim_points.udp_exchange:sim_points.*lent:sim_points.pieces*:sim_points.unix*"

@@ -9,19 +9,15 @@
 #include <utility>
 
 #include <rill/protocols/http/head.h>
-#include <rill/protocols/http/scan.h>
 #include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
+using detail::has_control;
+
 constexpr std::string_view alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-bool has_control(std::string_view text) noexcept {
-  const char* const end = text.data() + text.size();
-  return detail::find_control(text.data(), end) != end;
-}
 
 /// What follows the name of a scheme and blanks (RFC 9110 section 11.4).
 std::optional<std::string_view> after_scheme(std::string_view authorization,

@@ -39,7 +39,9 @@ bool is_for_compression(const response& made, const compress_options& options) n
   constexpr int partial_content = 206;
   if (has_no_body(made.status()) || made.status() == partial_content) return false;
   if (!made.find("Content-Encoding").empty() || !made.find("Content-Range").empty()) return false;
-  if (made.body_producer() == nullptr && made.body().size() < options.size_min) return false;
+  // One byte at least: what has neither text nor producer is empty, or a file.
+  const std::size_t size_min = std::max<std::size_t>(1, options.size_min);
+  if (made.body_producer() == nullptr && made.body().size() < size_min) return false;
   std::string_view control = made.find("Cache-Control");
   while (const auto each = next_element(control)) {
     if (equals_without_case(*each, "no-transform")) return false;
@@ -54,12 +56,15 @@ class compressing_writer final : public body_writer {
 
   task<void> write(const_buffer bytes) override {
     for (std::string_view rest = bytes.text(); !rest.empty();) {
-      const std::string_view slice = rest.substr(0, slice_size);
+      const std::string_view slice = rest.substr(0, slice_size - done_size_);
       rest.remove_prefix(slice.size());
       encoder_.encode(slice, out_);
+      done_size_ += slice.size();
       if (out_.size() >= send_size) co_await send();
+      if (done_size_ != slice_size) continue;
       // Compressing is work, and sending need not wait: the others have a turn.
-      if (!rest.empty()) co_await sleep_for(std::chrono::nanoseconds(0));
+      done_size_ = 0;
+      co_await sleep_for(std::chrono::nanoseconds(0));
     }
   }
   task<void> flush() override {
@@ -83,6 +88,7 @@ class compressing_writer final : public body_writer {
   body_writer* to_;
   content_encoder encoder_;
   std::string out_;
+  std::size_t done_size_ = 0;  // since the others had a turn
 };
 
 /// The same status and fields, the body compressed.

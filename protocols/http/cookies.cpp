@@ -8,12 +8,13 @@
 
 #include <rill/net/address.h>
 #include <rill/protocols/http/head.h>
-#include <rill/protocols/http/scan.h>
 #include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
+using detail::has_control;
+using detail::in_lower_case;
 using detail::is_digit;
 using detail::without_blanks;
 
@@ -30,21 +31,10 @@ bool is_value_character(char c) noexcept {
   return c > ' ' && c < '\x7f' && c != '"' && c != ',' && c != ';' && c != '\\';
 }
 
-bool has_control(std::string_view text) noexcept {
-  const char* const end = text.data() + text.size();
-  return detail::find_control(text.data(), end) != end;
-}
-
-std::string in_lower_case(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) c = detail::lower(c);
-  return made;
-}
-
 /// RFC 6265 section 5.1.3; both in lower case.
 bool is_below(std::string_view host, std::string_view domain) {
   return host.size() > domain.size() && host.ends_with(domain) &&
-         host[host.size() - domain.size() - 1] == '.' && !address::parse(std::string(host));
+         host[host.size() - domain.size() - 1] == '.' && !address::parse(host);
 }
 
 /// RFC 6265 section 5.1.4.
@@ -127,7 +117,9 @@ void read_date_token(std::string_view token, date_parts& to) noexcept {
 }  // namespace
 
 std::optional<http_time> detail::parse_cookie_date(std::string_view text) noexcept {
-  const auto is_part = [](char c) { return is_digit(c) || is_letter(c) || c == ':' || c < 0; };
+  const auto is_part = [](char c) {
+    return is_digit(c) || is_letter(c) || c == ':' || static_cast<unsigned char>(c) >= 0x7f;
+  };
   date_parts parts;
   while (!text.empty()) {
     const auto* const begin = std::find_if(text.begin(), text.end(), is_part);
@@ -149,8 +141,7 @@ std::optional<http_time> detail::parse_cookie_date(std::string_view text) noexce
 // ---------------------------------------------------------------- Set-Cookie
 
 set_cookie::set_cookie(std::string_view name, std::string_view value) : name_(name), value_(value) {
-  const char* const end = name.data() + name.size();
-  if (name.empty() || detail::find_not_token(name.data(), end) != end) {
+  if (!detail::is_token(name)) {
     throw std::invalid_argument("the name of a cookie is not a token");
   }
   if (!std::all_of(value.begin(), value.end(), is_value_character)) {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include <rill/protocols/http/fields.h>
-#include <rill/protocols/http/scan.h>
+#include <rill/protocols/http/text.h>
 #include <rill/protocols/http/url.h>
 
 namespace rill::http {
@@ -38,10 +38,7 @@ void check(const cors_rules& rules) {
   }
   for (const names* list : {&rules.methods, &rules.fields, &rules.exposed_fields}) {
     for (const std::string& each : *list) {
-      const char* const end = each.data() + each.size();
-      if (each.empty() || detail::find_not_token(each.data(), end) != end) {
-        refuse(each + " is no token");
-      }
+      if (!detail::is_token(each)) refuse(each + " is no token");
     }
   }
 }

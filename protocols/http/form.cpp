@@ -58,10 +58,12 @@ class part_reader {
 };
 
 std::string boundary_of(const request& asked) {
-  std::optional<std::string> boundary = multipart_boundary(asked.find("Content-Type").value_or(""));
-  if (!boundary) {
-    throw status_error(unsupported_media_type, "a form of type multipart/form-data is wanted\n");
+  const std::string_view type = asked.find("Content-Type").value_or("");
+  if (!equals_without_case(media_type(type), "multipart/form-data")) {
+    throw status_error(unsupported_media_type, "a form is wanted\n");
   }
+  std::optional<std::string> boundary = multipart_boundary(type);
+  if (!boundary) refuse(multipart_error::bad_delimiter);
   return std::move(*boundary);
 }
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <rill/protocols/http/head.h>
-#include <rill/protocols/http/scan.h>
 #include <rill/protocols/http/text.h>
 #include <rill/protocols/http/url.h>
 #include <rill/protocols/http/values.h>
@@ -14,15 +13,11 @@
 namespace rill::http {
 namespace {
 
+using detail::has_control;
 using detail::is_blank;
 using detail::without_blanks;
 
 constexpr std::string_view line_end = "\r\n";
-
-bool has_control(std::string_view text) noexcept {
-  const char* const end = text.data() + text.size();
-  return detail::find_control(text.data(), end) != end;
-}
 
 /// bchars of RFC 2046 section 5.1.1.
 bool is_boundary(std::string_view text) noexcept {
@@ -311,11 +306,7 @@ bool multipart_decoder::read_header() {
     rest.remove_prefix(end + line_end.size());
     const std::size_t colon = line.find(':');
     const std::string_view name = line.substr(0, colon);
-    const char* const name_end = name.data() + name.size();
-    if (colon == line.npos || name.empty() ||
-        detail::find_not_token(name.data(), name_end) != name_end) {
-      return false;
-    }
+    if (colon == line.npos || !detail::is_token(name)) return false;
     const std::string_view value = without_blanks(line.substr(colon + 1));
     if (equals_without_case(name, "Content-Disposition")) {
       if (std::exchange(has_disposition, true) || !read_disposition(value)) return false;

@@ -1,7 +1,10 @@
 // What single characters of HTTP are, without a locale. Private: no public header shows it.
 #pragma once
 
+#include <string>
 #include <string_view>
+
+#include <rill/protocols/http/scan.h>
 
 namespace rill::http::detail {
 
@@ -23,6 +26,24 @@ constexpr std::string_view without_blanks(std::string_view text) noexcept {
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
   return text;
+}
+
+inline std::string in_lower_case(std::string_view text) {
+  std::string made(text);
+  for (char& c : made) c = lower(c);
+  return made;
+}
+
+/// Holds what a field value may not: a control other than the tab.
+inline bool has_control(std::string_view text) noexcept {
+  const char* const end = text.data() + text.size();
+  return find_control(text.data(), end) != end;
+}
+
+/// token of RFC 9110 section 5.6.2.
+inline bool is_token(std::string_view text) noexcept {
+  const char* const end = text.data() + text.size();
+  return !text.empty() && find_not_token(text.data(), end) == end;
 }
 
 }  // namespace rill::http::detail

@@ -10,6 +10,7 @@ namespace rill::http {
 namespace {
 
 using detail::hex_value;
+using detail::in_lower_case;
 using detail::is_digit;
 using detail::is_letter;
 
@@ -32,12 +33,6 @@ void append_encoded(std::string& to, char c) {
   to += '%';
   to += hex_digits[byte >> 4];
   to += hex_digits[byte & 15U];
-}
-
-std::string in_lower_case(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) c = detail::lower(c);
-  return made;
 }
 
 /// "+" is a space, and what is no encoding stands for itself.

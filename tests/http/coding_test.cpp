@@ -160,15 +160,14 @@ TEST(http_coding, a_bomb_is_stopped_early) {
     content_encoder encoder(each, 9);
     std::string bytes;
     const std::string zeros(1'000'000, '\0');
-    for (int i = 0; i < 100; ++i) encoder.encode(zeros, bytes);
+    for (int i = 0; i < 20; ++i) encoder.encode(zeros, bytes);
     encoder.finish(bytes);
-    EXPECT_LT(bytes.size(), 110'000U);
+    EXPECT_LT(bytes.size(), 22'000U);
     for (const std::size_t step : {1'000'000, 100}) {
       EXPECT_EQ(decoded(each, bytes, step), "compressed content becomes far larger than it is");
       content_decoder decoder(each);
       std::size_t size = 0;
       decoder.decode(bytes, [&](std::string_view part) { size += part.size(); });
-      EXPECT_LE(size, 100U * 1024 * 1024 / 4);
       EXPECT_LE(size, decode_limits().ratio_free_size + bytes.size() * decode_limits().ratio_max);
     }
   }

@@ -148,6 +148,14 @@ TEST(http_compress, what_would_not_gain_or_must_not_change_is_left_alone) {
       [](request&) { return response::text(page).set("Cache-Control", "public, no-transform"); }));
 }
 
+TEST(http_compress, a_body_of_nothing_stays_one) {
+  const compress_options options{0, 5, 5, true};
+  const answer nothing =
+      answered([](request&) { return response::text(""); }, wants, "GET", options);
+  EXPECT_TRUE(has(nothing, "Content-Length: 0"));
+  EXPECT_FALSE(has(nothing, "Content-Encoding: gzip"));
+}
+
 TEST(http_compress, head_is_answered_with_the_fields_of_get) {
   const answer whole = answered(of_page, wants);
   const answer head = answered(of_page, wants, "HEAD");
@@ -167,6 +175,28 @@ TEST(http_compress, a_large_body_goes_in_slices) {
                                   "Accept-Encoding: " + accepted + "\r\n");
     EXPECT_EQ(fixed.text, large);
   }
+}
+
+TEST(http_compress, others_have_their_turn_while_much_is_compressed) {
+  int turns = 0;
+  const answer given = answered(
+      [&](request&) {
+        return response::stream(
+            [&](body_writer& to) -> task<void> {
+              co_await with_nursery([&](nursery& tasks) -> task<> {
+                tasks.start([&]() -> task<> {
+                  for (;; ++turns) co_await rill::test::settle(1);
+                });
+                const std::string part(10'000, 'x');
+                for (int i = 0; i < 200; ++i) co_await to.write(part);
+                tasks.cancel();
+              });
+            },
+            "text/plain");
+      },
+      wants);
+  EXPECT_EQ(given.text, std::string(2'000'000, 'x'));
+  EXPECT_GE(turns, 2'000'000 / (64 * 1024) - 1);
 }
 
 TEST(http_compress, what_a_producer_flushes_is_readable_at_once) {

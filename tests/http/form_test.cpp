@@ -66,10 +66,11 @@ TEST(http_form, fields_are_read_of_both_kinds_of_forms) {
 }
 
 TEST(http_form, what_is_no_form_of_fields_is_refused_with_its_status) {
-  EXPECT_EQ(form_answer("a=1", "Content-Type: text/plain\r\n"),
-            "415 a form of type multipart/form-data is wanted\n");
-  EXPECT_EQ(form_answer("a=1", ""), "415 a form of type multipart/form-data is wanted\n");
+  EXPECT_EQ(form_answer("a=1", "Content-Type: text/plain\r\n"), "415 a form is wanted\n");
+  EXPECT_EQ(form_answer("a=1", ""), "415 a form is wanted\n");
   EXPECT_EQ(form_answer(field("a", "1"), multipart), "400 the form is incomplete\n");
+  EXPECT_EQ(form_answer(field("a", "1"), "Content-Type: multipart/form-data\r\n"),
+            "400 a boundary of the form is malformed\n");
   EXPECT_EQ(form_answer("--bb\r\n", multipart), "400 a boundary of the form is malformed\n");
   EXPECT_EQ(form_answer(file_part("x", "1") + form_end, multipart),
             "400 a form without files is wanted\n");
