@@ -80,7 +80,8 @@ int status_of_failure(const std::exception_ptr& failure) noexcept {
   } catch (const std::system_error& error) {
     for (const std::errc each :
          {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system,
-          std::errc::not_enough_memory, std::errc::no_buffer_space}) {
+          std::errc::not_enough_memory, std::errc::no_buffer_space,
+          std::errc::resource_unavailable_try_again}) {
       if (error.code() == each) return service_unavailable;
     }
   } catch (...) {
