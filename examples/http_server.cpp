@@ -144,14 +144,14 @@ class log_end {
 };
 
 rill::task<> http_server(const options& chosen) {
-  port plain("http", co_await rill::listen(chosen.host, chosen.port), chosen.threads);
+  port plain("http", co_await rill::tcp_listener::bind(chosen.host, chosen.port), chosen.threads);
   std::optional<port> secure;
   std::optional<rill::tls::server_context> context;
   std::string lines = program::ready_lines(plain.kind, plain.locals);
   if (chosen.tls_port) {
     context.emplace(
         co_await rill::tls::server_context::from_files(chosen.tls_certificate, chosen.tls_key));
-    rill::tcp_listener bound = co_await rill::listen(chosen.host, *chosen.tls_port);
+    rill::tcp_listener bound = co_await rill::tcp_listener::bind(chosen.host, *chosen.tls_port);
     secure.emplace("https", std::move(bound), chosen.threads);
     lines += program::ready_lines(secure->kind, secure->locals);
   }

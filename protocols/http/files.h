@@ -54,7 +54,7 @@ static_assert(std::is_trivially_destructible_v<file_options>);
 /// follow
 ///   RFC 9110 section 13.2.2, ranges section 14.
 /// Cost: two opens, a status and two closes for a file, one more of each for a compressed form that
-///   is looked for; about twenty allocations. The bytes go from the page cache to the socket.
+///   is looked for, and a few allocations. The bytes go from the page cache to the socket.
 /// Thread rule: any number of loops at once.
 class files {
  public:

@@ -60,10 +60,10 @@ int status_of_failure(const std::exception_ptr& failure) noexcept {
   } catch (const std::bad_alloc&) {
     return service_unavailable;
   } catch (const std::system_error& error) {
-    for (const std::errc each :
-         {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system,
-          std::errc::not_enough_memory, std::errc::no_buffer_space}) {
-      if (error.code() == each) return service_unavailable;
+    // EAGAIN: openat2(2) could not decide where a path leads while names were changed.
+    if (rill::detail::is_shortage(error.code()) ||
+        error.code() == std::errc::resource_unavailable_try_again) {
+      return service_unavailable;
     }
   } catch (...) {
   }

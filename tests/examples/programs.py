@@ -466,9 +466,9 @@ class Teaching(Programs):
 
 
 class Demo(Programs):
-    def test_it_serves_tcp_and_udp_and_ends_with_0(self):
-        with Server("demo", "--tcp-port", "0", "--udp-port", "0") as server:
-            self.assertRegex(server.ready, r"ready: tcp .*\n(.*\n)*ready: udp ")
+    def test_it_serves_http_tcp_and_udp_and_ends_with_0(self):
+        with Server("demo", "--http-port", "0", "--tcp-port", "0", "--udp-port", "0") as server:
+            self.assertRegex(server.ready, r"ready: http .*\n(.*\n)*ready: tcp .*\n(.*\n)*ready: udp ")
             server.signal(signal.SIGINT)
             self.assertEqual(server.wait(), 0)
 

@@ -1,6 +1,7 @@
 // Files over HTTP in virtual time: a reader that is slow and steady, every interaction with the
 // kernel failing once, and many seeds of weather. What must hold: an answer is whole and right, or
 // its client can tell.
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -168,6 +169,37 @@ TEST(sim_property_http_files, every_answer_is_whole_or_its_client_can_tell_in_an
     count_answers(received, false);
   });
   EXPECT_EQ(failure, "");
+}
+
+/// The status of an answer about a file, when opening it fails once, or always.
+int status_when_opening_fails(int number, bool always) {
+  sim::world world(1);
+  sim::host& server = world.add_host("server", "10.0.0.1");
+  sim::host& client = world.add_host("client", "10.0.0.2");
+  add_files(server);
+  server.run(file_service);
+  world.run_for(1ms);
+  const sim::fault failing = sim::failure("openat2", number);
+  const auto guard = world.inject(always ? failing : failing.only(1));
+  int status = 0;
+  auto& asking = client.run([&]() -> task<> {
+    auto stream = co_await tcp_stream::connect(at("10.0.0.1:80"));
+    co_await stream.write_all("GET /files/page.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+    const lease bytes = co_await stream.read_lease();
+    status = std::stoi(std::string(bytes.text().substr(9, 3)));
+  });
+  world.run(asking);
+  return status;
+}
+
+TEST(sim_http_files, a_file_that_cannot_be_opened_is_answered_by_its_errno) {
+  EXPECT_EQ(status_when_opening_fails(EACCES, false), 403);
+  EXPECT_EQ(status_when_opening_fails(EIO, false), 500);
+  EXPECT_EQ(status_when_opening_fails(EMFILE, false), 503);
+  EXPECT_EQ(status_when_opening_fails(ENFILE, false), 503);
+  EXPECT_EQ(status_when_opening_fails(ENOMEM, false), 503);
+  EXPECT_EQ(status_when_opening_fails(EAGAIN, false), 200);  // another file was renamed
+  EXPECT_EQ(status_when_opening_fails(EAGAIN, true), 503);
 }
 
 TEST(sim_http_files, a_slow_but_steady_reader_gets_its_file) {
