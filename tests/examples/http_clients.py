@@ -5,10 +5,12 @@ http_clients.py FOLDER [unittest arguments]: FOLDER holds the programs. Loopback
 
 import base64
 import email
+import gzip
 import http.server
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -69,6 +71,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.released.wait(PATIENCE)
         elif self.path == "/flaky" and len(self.server.seen) < 3:
             self.answer(503, b"busy", ("Retry-After", "0"))
+        elif self.path == "/gzip":
+            wanted = "gzip" in self.headers.get("Accept-Encoding", "")
+            if wanted:
+                self.answer(200, gzip.compress(b"text" * 1000), ("Content-Encoding", "gzip"))
+            else:
+                self.answer(200, b"plain")
         elif self.path == "/private":
             expected = "Basic " + base64.b64encode(b"me:s3cret").decode()
             self.answer(200 if self.headers.get("Authorization") == expected else 401, b"mine")
@@ -195,6 +203,29 @@ class HttpClient(unittest.TestCase):
         self.assertEqual(self.server.seen[-1][1], "http://www.example/by/proxy")
         self.fetch("http://www.example/by/variable", environment={"http_proxy": self.url})
         self.assertEqual(self.server.seen[-1][1], "http://www.example/by/variable")
+
+    def test_compressed_bodies_are_decoded_when_asked_for(self):
+        self.assertEqual(self.fetch(self.url + "/gzip").stdout, b"plain")
+        self.assertEqual(self.fetch("--compressed", self.url + "/gzip").stdout, b"text" * 1000)
+
+    def test_https_believes_whom_it_is_told_to(self):
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                            "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+                            "-keyout", key, "-out", certificate], check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
+            url = "https" + self.url[4:] + "/x"
+            self.assertEqual(self.fetch("--cacert", certificate, url).stdout, b"GET /x ")
+            self.assertEqual(self.fetch("-k", url).stdout, b"GET /x ")
+            refused = self.fetch(url, code=1)
+            self.assertIn(b"self-signed", refused.stderr)
+            wrong = self.fetch("--cacert", certificate, url.replace("127.0.0.1", "localhost"),
+                               code=1)
+            self.assertIn(b"TLS handshake localhost", wrong.stderr)
 
     def test_a_file_of_pythons_own_server(self):
         with tempfile.TemporaryDirectory() as folder:

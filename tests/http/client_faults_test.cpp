@@ -395,5 +395,42 @@ TEST(http_client_faults, a_client_goes_on_after_a_request_was_given_up) {
       });
 }
 
+/// Answers each request with its path, when its body is there.
+task<> tell_paths(http_peer& peer) {
+  for (;;) {
+    const std::string head = co_await peer.head();
+    if (head.empty()) co_return;
+    const std::size_t at = head.find("Content-Length: ");
+    if (at != head.npos) co_await peer.bytes(std::stoul(head.substr(at + 16)));
+    const std::size_t path = head.find(' ') + 1;
+    co_await peer.answer(head.substr(path, head.find(' ', path) - path));
+  }
+}
+
+TEST(http_client_faults, a_request_can_be_cancelled_at_every_turn) {
+  int completed = 0;
+  on_linux(tell_paths, [&](const std::string& url) -> task<> {
+    client client(direct());
+    for (int turns = 0; turns < 80; ++turns) {
+      co_await with_nursery([&](nursery& tasks) -> task<> {
+        tasks.start([&]() -> task<> {
+          co_await client.get(url + "/given/up");
+          client_request ask("PUT", url + "/given/up");
+          ask.text(std::string(200'000, 'x'));
+          co_await client.send(ask);
+          ++completed;
+        });
+        co_await test::settle(turns);
+        tasks.cancel();
+      });
+      EXPECT_EQ(client.connection_count(), client.idle_count());
+      const std::string path = "/after/" + std::to_string(turns);
+      const client_response got = co_await client.get(url + path);
+      EXPECT_EQ(got.body(), path);
+    }
+  });
+  EXPECT_GT(completed, 0);  // so every turn of it was tried
+}
+
 }  // namespace
 }  // namespace rill::http
