@@ -41,9 +41,16 @@ bool is_port(std::string_view text) noexcept {
 
 /// Letters, digits, what RFC 3986 calls unreserved, and percent signs. The sub-delims that it
 /// allows beside them stand in no name of a host, and a comma would look like two.
-constexpr bool is_host_character(char c) noexcept {
-  return is_letter(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '%';
-}
+constexpr auto host_characters = [] {
+  std::array<bool, 256> stands{};
+  for (const char c : std::string_view("-._~%")) stands[static_cast<unsigned char>(c)] = true;
+  for (char c = '0'; c <= '9'; ++c) stands[static_cast<unsigned char>(c)] = true;
+  for (char c = 'a'; c <= 'z'; ++c) {
+    stands[static_cast<unsigned char>(c)] = true;
+    stands[static_cast<unsigned char>(c - 'a' + 'A')] = true;
+  }
+  return stands;
+}();
 
 /// "host", "host:port", "[address]:port". No user information.
 bool is_authority(std::string_view text) noexcept {
@@ -59,7 +66,7 @@ bool is_authority(std::string_view text) noexcept {
   } else {
     const std::size_t colon = std::min(text.find(':'), text.size());
     if (!std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(colon),
-                     is_host_character)) {
+                     [](char c) { return host_characters[static_cast<unsigned char>(c)]; })) {
       return false;
     }
     if (colon == 0) return text.empty();
@@ -142,7 +149,9 @@ parse_state message_head::parse_lines(std::string_view bytes, StartLine start_li
     searched_ =
         ends ? static_cast<std::size_t>(static_cast<const char*>(found) - base_) + 1 : bytes.size();
     const std::size_t least = ends ? searched_ : searched_ + 1;
-    if (!has_start_line_ && least - line_begin_ > start_line_max) {
+    // Behind empty lines the head's own limit may be the one that comes first.
+    const bool is_nearer = line_begin_ + start_line_max <= limits_.head_size_max;
+    if (!has_start_line_ && is_nearer && least - line_begin_ > start_line_max) {
       return fail(http_error::start_line_too_long);
     }
     if (least > limits_.head_size_max) return fail(http_error::head_too_large);

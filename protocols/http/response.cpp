@@ -43,8 +43,9 @@ void check(std::string_view name, std::string_view value) {
     throw std::invalid_argument("the HTTP field " + std::string(name) +
                                 " must not have a control character in its value");
   }
-  for (const std::string_view each :
-       {"Content-Length", "Transfer-Encoding", "Connection", "Date", "Keep-Alive"}) {
+  static constexpr std::string_view owned[] = {"Content-Length", "Transfer-Encoding", "Connection",
+                                               "Date", "Keep-Alive"};
+  for (const std::string_view each : owned) {
     if (equals_without_case(name, each)) {
       throw std::logic_error("the HTTP field " + std::string(name) + " belongs to the session");
     }

@@ -94,9 +94,13 @@ borrowed_scratch::~borrowed_scratch() {
 
 void append_head(std::string& to, const response& of, const request_head& asked,
                  const response_framing& framing, std::int64_t wall_now) {
-  to.append("HTTP/1.1 ");
-  append_number(to, static_cast<unsigned>(of.status()));
-  to.append(" ").append(reason_of(of.status())).append("\r\n");
+  if (of.status() == 200) {  // nearly always
+    to.append("HTTP/1.1 200 OK\r\n");
+  } else {
+    to.append("HTTP/1.1 ");
+    append_number(to, static_cast<unsigned>(of.status()));
+    to.append(" ").append(reason_of(of.status())).append("\r\n");
+  }
   to.append(date_line(wall_now));
   if (!framing.keeps_alive) {
     to.append("Connection: close\r\n");

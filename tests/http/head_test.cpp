@@ -310,6 +310,17 @@ TEST(request_head, has_limits_that_are_exact) {
   EXPECT_EQ(request(three + "D: d\r\n\r\n", limits), "fields too large 431");
 }
 
+TEST(request_head, says_which_limit_was_met_first_behind_empty_lines) {
+  head_limits limits;
+  limits.start_line_size_max = 40;
+  limits.head_size_max = 100;
+  std::string few;
+  for (int i = 0; i < 10; ++i) few += "\r\n";
+  const std::string long_line(60, 'x');
+  EXPECT_EQ(request(few + long_line + "\r\n", limits), "first line too long 414");
+  EXPECT_EQ(request(few + few + few + few + long_line + "\r\n", limits), "fields too large 431");
+}
+
 TEST(request_head, takes_a_line_of_8000_octets_by_default) {
   const std::string path(8000, 'p');
   EXPECT_TRUE(request("GET /" + path + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("GET /ppp"));
