@@ -34,7 +34,7 @@ class signed_certificate {
   /// Signed by `issuer`, or by itself.
   explicit signed_certificate(const certificate_text& text,
                               const signed_certificate* issuer = nullptr)
-      : key_(text.is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"), EVP_PKEY_free),
+      : key_(text.is_rsa ? EVP_RSA_gen(2048) : new_curve_key(), EVP_PKEY_free),
         own_(X509_new(), X509_free) {
     X509* const own = own_.get();
     X509_set_version(own, X509_VERSION_3);
@@ -70,6 +70,10 @@ class signed_certificate {
   tls::certificate loaded() const { return tls::certificate::parse(pem(), key_pem()); }
 
  private:
+  static EVP_PKEY* new_curve_key() {
+    char curve[] = "P-256";
+    return EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", curve);
+  }
   void add(const signed_certificate& signer, int extension, const char* value) {
     X509V3_CTX context;
     X509V3_set_ctx(&context, signer.own_.get(), own_.get(), nullptr, nullptr, 0);

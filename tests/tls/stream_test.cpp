@@ -256,10 +256,10 @@ void harm_message(std::size_t size) {
       EXPECT_TRUE(!came && came.error().code().category() == tls::tls_category());
       const auto sent = co_await as_result(server.write_all("answer"));
       EXPECT_TRUE(!sent && !came && sent.error().code() == came.error().code());
+      co_await server.close();
       const auto told = co_await as_result(client.read_lease());
       EXPECT_TRUE(!told && told.error().code().value() == tls::alert_base + 20)  // bad_record_mac
           << told.error().message();
-      co_await server.close();
       co_await client.close();
     });
   });
