@@ -61,7 +61,9 @@ class http_hostile_files : public testing::Test {
   http_answer slow_answer(const std::string& target, const std::function<void()>& meanwhile) {
     http_answer all;
     with_client([&](tcp_stream& client) -> task<> {
-      co_await client.write_all(const_buffer(server_.request(target)));
+      // The second answer would stand where the rest of a cut file is missing.
+      co_await client.write_all(const_buffer("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n"));
+      co_await client.write_all(const_buffer(server_.request("/files/none")));
       co_await until_stuck();
       meanwhile();
       for (;;) {
@@ -71,6 +73,12 @@ class http_hostile_files : public testing::Test {
       }
     });
     return all;
+  }
+
+  /// All of the file, and then the answer that there is no other.
+  static bool is_whole(const http_answer& all, std::string_view content) {
+    return all.body().starts_with(content) &&
+           all.body().substr(content.size()).starts_with("HTTP/1.1 404 ");
   }
 
   static std::string pattern(std::size_t size) {
@@ -209,27 +217,32 @@ TEST_F(http_hostile_files, a_folder_that_is_swapped_for_a_link_never_leads_out) 
   server_.add("d/x", "inside");
   std::filesystem::create_symlink("../outside", server_.path("l"));
   std::atomic<bool> ends = false;
-  std::atomic<int> swaps = 0;
   std::thread swapping([&] {
     while (!ends) {
       ::renameat2(AT_FDCWD, server_.path("d").c_str(), AT_FDCWD, server_.path("l").c_str(),
                   RENAME_EXCHANGE);
-      ++swaps;
     }
   });
-  while (swaps < 10) std::this_thread::yield();
   std::string input;
-  for (int i = 0; i < 300; ++i) input += "GET /files/d/x HTTP/1.1\r\nHost: a\r\n\r\n";
-  const std::string all = server_.answer_to(input + server_.request("/files/d/x")).text;
+  for (int i = 0; i < 20; ++i) input += "GET /files/d/x HTTP/1.1\r\nHost: a\r\n\r\n";
+  int folders = 0;
+  int links = 0;
+  std::string all;
+  while ((folders < 20 || links < 20) && all.find("secret") == all.npos) {
+    all = server_.answer_to(input + server_.request("/files/d/x")).text;
+    int answers = 0;
+    for (std::size_t at = all.find("HTTP/1.1 "); at != all.npos; at = all.find("HTTP/1.1 ", at)) {
+      const int status = std::atoi(all.c_str() + at + 9);
+      EXPECT_TRUE(status == 200 || status == 404) << status << ": " << test::last_report();
+      ++(status == 200 ? folders : links);
+      ++answers;
+      at += 9;
+    }
+    EXPECT_EQ(answers, 21);
+  }
   ends = true;
   swapping.join();
   EXPECT_EQ(all.find("secret"), all.npos);
-  EXPECT_EQ(all.find("HTTP/1.1 5"), all.npos) << test::last_report();
-  std::size_t count = 0;
-  for (std::size_t at = all.find("HTTP/1.1 "); at != all.npos; at = all.find("HTTP/1.1 ", at + 1)) {
-    ++count;
-  }
-  EXPECT_EQ(count, 301U);
 }
 
 TEST_F(http_hostile_files, hidden_names_are_not_found_unless_they_may_be) {
@@ -298,7 +311,7 @@ TEST_F(http_hostile_files, a_file_that_grows_while_it_is_sent_is_sent_as_it_was)
   const std::string path = server_.add("a.bin", content);
   const http_answer all = slow_answer(
       "/files/a.bin", [&] { std::ofstream(path, std::ios::binary | std::ios::app) << "more"; });
-  EXPECT_TRUE(all.body() == content);
+  EXPECT_TRUE(is_whole(all, content));
 }
 
 TEST_F(http_hostile_files, a_file_that_is_replaced_or_removed_while_it_is_sent_stays_whole) {
@@ -307,11 +320,11 @@ TEST_F(http_hostile_files, a_file_that_is_replaced_or_removed_while_it_is_sent_s
   server_.add("b.bin", "another");
   http_answer all =
       slow_answer("/files/a.bin", [&] { std::filesystem::rename(server_.path("b.bin"), path); });
-  EXPECT_TRUE(all.body() == content);
+  EXPECT_TRUE(is_whole(all, content));
   EXPECT_EQ(server_.get("/files/a.bin").body(), "another");
   server_.add("c.bin", content);
   all = slow_answer("/files/c.bin", [&] { std::filesystem::remove(server_.path("c.bin")); });
-  EXPECT_TRUE(all.body() == content);
+  EXPECT_TRUE(is_whole(all, content));
 }
 
 TEST_F(http_hostile_files, a_stream_that_copies_notices_a_cut_file_too) {
