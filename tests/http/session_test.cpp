@@ -12,15 +12,12 @@
 
 #include <gtest/gtest.h>
 
-#include "support.h"
-#include <rill/net/memory_stream.h>
-#include <rill/runtime/nursery.h>
+#include "http/handlers.h"
 
 namespace rill::http {
 namespace {
 
 using namespace std::chrono_literals;
-using test::run_loop;
 
 /// Answers with the body that was sent, and a few things more by their path.
 class test_service final : public service {
@@ -65,42 +62,13 @@ class test_service final : public service {
   }
 };
 
-/// What a client gets that sends `input` in pieces, ends its direction, and reads to the end.
 std::string answers_to(const std::vector<std::string>& input,
-                       session_options options = session_options(), bool ends = true) {
-  std::string all;
-  run_loop([&]() -> task<> {
-    auto pair = memory_stream_pair();
-    test_service answering;
-    options.on_error = [](const request&, const std::exception_ptr&) {};
-    co_await with_nursery([&](nursery& tasks) -> task<> {
-      tasks.start([&](memory_stream peer) { return session(std::move(peer), answering, options); },
-                  std::move(pair.second));
-      tasks.start([&]() -> task<> {
-        for (const std::string& each : input) {
-          const auto sent = co_await as_result(pair.first.write_all(const_buffer(each)));
-          if (!sent) co_return;
-          co_await test::settle(3);
-        }
-        if (ends) co_await as_result(pair.first.shutdown_write());
-      });
-      for (;;) {
-        const auto part = co_await as_result(pair.first.read_lease());
-        if (!part || part->empty()) break;
-        all += part->text();
-      }
-    });
-  });
-  return all;
+                       session_options options = session_options()) {
+  test_service answering;
+  return test::answers_to(answering, input, options);
 }
 
-/// Without the line of the date, which nobody can foresee.
-std::string without_date(std::string text) {
-  for (std::size_t at = text.find("Date: "); at != text.npos; at = text.find("Date: ", at)) {
-    text.erase(at, text.find('\n', at) + 1 - at);
-  }
-  return text;
-}
+using test::without_date;
 
 std::string answer_to(const std::string& input) { return without_date(answers_to({input})); }
 
