@@ -33,7 +33,10 @@ std::string answer_to(std::string_view method, std::string_view path, std::strin
 
 class answering final : public http::service {
  public:
-  task<http::response> handle(http::request& asked) override {
+  http::answer handle(http::request& asked) override { return read_and_answer(asked); }
+
+ private:
+  static task<http::response> read_and_answer(http::request& asked) {
     const std::string body = co_await asked.read_body();
     co_return http::response::text(answer_to(asked.method(), asked.path(), body));
   }
