@@ -202,10 +202,7 @@ class exchange final : public body_source, public body_writer {
     if (bytes.size() < copy_size_max) {
       out.append(bytes.text());
     } else {
-      const const_buffer pieces[2] = {const_buffer(out), bytes};
-      const std::span<const const_buffer> all(pieces);
-      co_await with_timeout(options_->write_timeout, stream_->write_all(all));
-      out.clear();
+      co_await send_behind(bytes.text());
     }
     if (is_chunked_) out.append("\r\n");
     if (out.size() >= send_size) co_await flush();
@@ -220,6 +217,8 @@ class exchange final : public body_source, public body_writer {
  private:
   /// A body of at least so many bytes is sent from where it lies; so is a file of more.
   static constexpr std::size_t copy_size_max = 16 * 1024;
+  /// What of it is sent at once.
+  static constexpr std::size_t part_size_max = 256 * 1024;
   /// Answers of pipelined requests are collected up to so many bytes.
   static constexpr std::size_t send_size = 32 * 1024;
 
@@ -386,16 +385,33 @@ class exchange final : public body_source, public body_writer {
     }
   }
 
-  /// What is due, and a body from where it lies.
+  /// What is due, and behind it bytes from where they lie: in parts, so that a slow reader of much
+  /// has write_timeout for each.
+  task<void> send_behind(std::string_view bytes) {
+    std::string& out = scratch_->out;
+    std::string_view part = bytes.substr(0, part_size_max);
+    const const_buffer pieces[2] = {const_buffer(out), const_buffer(part)};
+    const std::span<const const_buffer> both(pieces);
+    co_await with_timeout(options_->write_timeout, stream_->write_all(both));
+    out.clear();
+    for (;;) {
+      bytes.remove_prefix(part.size());
+      if (bytes.empty()) co_return;
+      part = bytes.substr(0, part_size_max);
+      co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(part)));
+    }
+  }
+
   task<bool> send_large(std::string_view body) {
     sent_size_ += body.size();
-    std::string& out = scratch_->out;
-    const const_buffer pieces[2] = {const_buffer(out), const_buffer(body)};
-    const std::span<const const_buffer> all(pieces);
-    const auto sent =
-        co_await as_result(with_timeout(options_->write_timeout, stream_->write_all(all)));
-    out.clear();
-    co_return sent.has_value();
+    bool is_sent = false;
+    try {
+      co_await send_behind(body);
+      is_sent = true;
+    } catch (const io_error&) {
+      // The client is gone, or does not take it.
+    }
+    co_return is_sent;
   }
 
   /// What is due, and a body out of a file. False: the connection ends, for the client is gone or

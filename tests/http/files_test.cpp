@@ -558,10 +558,8 @@ TEST_F(http_files, a_lack_of_descriptors_is_503_and_reported) {
       tasks.start(
           [&](memory_stream peer) { return session(std::move(peer), server_.routes(), options); },
           std::move(pair.second));
-      {
-        const file warm = co_await file::open(server_.path("a.txt"));
-      }
-      co_await test::settle();
+      file warm = co_await file::open(server_.path("a.txt"));
+      co_await warm.close();  // waited for: its descriptor would be one more
       {
         const test::few_descriptors none(1);  // the root takes it
         co_await pair.first.write_all("GET /files/a.txt HTTP/1.1\r\nHost: a\r\n\r\n");

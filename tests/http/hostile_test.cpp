@@ -337,5 +337,33 @@ TEST(sim_http_hostile, slow_clients_are_sent_away_when_their_time_is_over) {
   EXPECT_EQ(told_after("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), outcome("200", 75s));
 }
 
+TEST(sim_http_hostile, a_slow_but_steady_reader_gets_all_of_a_large_answer) {
+  constexpr std::size_t size = 8 * 1024 * 1024;
+  std::size_t received = 0;
+  sim::world world(1);
+  world.add_host("server", "10.0.0.1").run([]() -> task<> {
+    router routes;
+    routes.get("/", [](request&) { return response::text(std::string(size, 'L')); });
+    session_options options;
+    options.write_timeout = 2s;  // for all of it the reader takes ten
+    tcp_listener listener = tcp_listener::bind(endpoint(*address::parse("0.0.0.0"), 80));
+    co_await serve(listener, routes, options);
+  });
+  sim::program& asking = world.add_host("client", "10.0.0.2").run([&]() -> task<> {
+    const endpoint where(*address::parse("10.0.0.1"), 80);
+    tcp_stream stream = co_await tcp_stream::connect(where);
+    co_await stream.write_all("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    std::vector<std::byte> room(64 * 1024);
+    for (;;) {
+      const auto came = co_await as_result(stream.read(room));
+      if (!came || *came == 0) break;
+      received += *came;
+      co_await sleep_for(std::chrono::nanoseconds(10s) * *came / size);
+    }
+  });
+  world.run(asking);
+  EXPECT_GT(received, size);
+}
+
 }  // namespace
 }  // namespace rill::http
