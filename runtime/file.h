@@ -36,7 +36,7 @@ enum class open_mode : unsigned {
   /// whatever becomes of the process, unless link() has named it. With `write`. EOPNOTSUPP where
   /// the file system cannot, as NFS (O_TMPFILE, Linux 3.11).
   unnamed = 256,
-  no_wait = 512     ///< wait for nobody: neither for a FIFO's other side nor for a line's carrier
+  no_wait = 512  ///< wait for nobody: neither for a FIFO's other side nor for a line's carrier
 };
 constexpr open_mode operator|(open_mode left, open_mode right) noexcept {
   return static_cast<open_mode>(static_cast<unsigned>(left) | static_cast<unsigned>(right));

@@ -223,7 +223,7 @@ class core_awaiter : public subtask<void>, public timer_node {
 
   explicit core_awaiter(std::shared_ptr<core<Stream>> of) noexcept : core_(std::move(of)) {}
   core_awaiter(core_awaiter&& other) noexcept
-      : subtask<void>(std::move(other)),
+      : subtask<void>(static_cast<subtask<void>&&>(other)),
         core_(std::move(other.core_)),
         deadline_at_(other.deadline_at_) {}
 
