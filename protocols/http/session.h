@@ -285,7 +285,10 @@ class exchange final : public body_source, public body_writer {
     }
     if (!given_->is_ready() || !body_.is_complete()) return false;
     const response& made = given_->made();
-    if (made.body_producer() != nullptr || made.body_size() >= copy_size_max) return false;
+    if (made.body_producer() != nullptr || made.body_file() != nullptr ||
+        made.body().size() >= copy_size_max) {
+      return false;
+    }
     begin_response(made);
     if (sends_body_) append_body(made.body());
     end_request();
@@ -344,8 +347,9 @@ class exchange final : public body_source, public body_writer {
     // A body that the handler has not read is read behind the answer, if it was promised.
     const bool waits = head.expects_continue() && !said_continue_ && !body_.is_complete();
     goes_on_ = body_status_ == 0 && head.keeps_alive() && !waits && !is_draining();
-    // The next request of a client that could not know that we leave may be on its way.
-    lingers_ = !goes_on_ && head.keeps_alive();
+    // The next request of a client that could not know that we leave may be on its way, and what
+    // nobody will read may be here.
+    lingers_ = !goes_on_ && (head.keeps_alive() || !reader_->buffered().empty());
     sends_body_ = head.method() != "HEAD" && !http::has_no_body(made.status());
     const bool is_streamed = made.body_producer() != nullptr;
     is_chunked_ = is_streamed && sends_body_ && head.minor_version() != 0;

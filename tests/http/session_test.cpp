@@ -13,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "http/handlers.h"
+#include "support/files.h"
+#include <rill/runtime/file.h>
 
 namespace rill::http {
 namespace {
@@ -180,6 +182,37 @@ TEST(http_session, answers_alike_at_once_and_later_in_the_order_of_the_requests)
   EXPECT_EQ(answer_to("GET /at-once" + host + "Connection: close\r\n\r\n" + now),
             text_answer("at once", "Connection: close\r\n"));
   EXPECT_EQ(answer_to("HEAD /at-once" + host + "\r\n" + later).find("at once"), std::string::npos);
+}
+
+/// Gives a small file at once, which has been opened before.
+class gives_file final : public service {
+ public:
+  explicit gives_file(file opened) : opened_(std::move(opened)) {}
+  answer handle(request&) override {
+    return response::from_file(std::move(opened_), 0, 7, "text/plain");
+  }
+
+ private:
+  file opened_;
+};
+
+TEST(http_session, sends_a_small_file_that_is_there_at_once) {
+  const rill::test::temporary_folder folder;
+  const std::string path = folder.made("a", "content");
+  std::string all;
+  rill::test::run_loop([&]() -> task<> {
+    file opened = co_await file::open(path);
+    gives_file answering(std::move(opened));
+    auto pair = memory_stream_pair();
+    const session_options options;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&](memory_stream peer) { return session(std::move(peer), answering, options); },
+                  std::move(pair.second));
+      co_await pair.first.write_all("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+      while (const lease part = co_await pair.first.read_lease()) all += part.text();
+    });
+  });
+  EXPECT_TRUE(all.ends_with("\r\n\r\ncontent")) << all;
 }
 
 TEST(http_session, sends_a_large_body_whole) {
