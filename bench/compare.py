@@ -87,7 +87,7 @@ def parse_arguments():
     parser.add_argument("--connections", default=IDLE_CONNECTIONS, type=int,
                         help="idle connections for --memory")
     parser.add_argument("--smoke", action="store_true",
-                        help="one short round, to see that everything runs")
+                        help="one short round of two scenarios, to see that everything runs")
     options = parser.parse_args()
     if options.smoke:
         options.rounds, options.duration, options.warmup = 1, "1s", "100ms"
@@ -95,7 +95,8 @@ def parse_arguments():
     options.known = SUITES[options.suite]
     options.servers = options.servers.split(",") if options.servers else list(options.known)
     if not options.scenarios:
-        options.scenarios = ",".join(SCENARIOS[options.suite])
+        scenarios = SCENARIOS[options.suite]
+        options.scenarios = ",".join([scenarios[0], scenarios[-1]] if options.smoke else scenarios)
     unknown = set(options.servers) - set(options.known)
     if unknown:
         parser.error(f"unknown servers {sorted(unknown)}; there are {sorted(options.known)}")
