@@ -37,10 +37,11 @@ echo "memcheck sees a frame used after its end, one never written, and one that 
 # have not inherited (death tests, run, kernel, signals, socket_activation, two of serve); what counts
 # allocations or the frames in the cache; the ring; a table without descriptors, of which valgrind
 # needs some; a close that lingers, in which valgrind lets no other thread run; recv(2) of two GiB
-# into nothing (MSG_TRUNC); openat2(2), which this valgrind does not know, and so the file server;
-# seeds, points, requests and clients by the thousand.
+# into nothing (MSG_TRUNC); files below a folder, and so the file server, for this valgrind does not
+# know openat2(2); seeds, points, requests and clients by the thousand.
 memcheck runtime_tests "-*death*:run.*:kernel.*:signals.*:loop_group.*:run_blocking.*:uring_kernel.*:\
-frame_cache.*:*from_the_frame_cache:*frames_from_the_cache:*allocate_nothing*"
+frame_cache.*:*from_the_frame_cache:*frames_from_the_cache:*allocate_nothing*:\
+file_test.*below_a_folder*:file_test.an_open_that_waits_for_nobody*"
 memcheck net_tests "-*death*:socket_activation.*:tcp_listener.survives_a_spent_descriptor_table:\
 serve.*sigterm*:serve.*descriptors_are_spent:*random*:*any_bytes_from_the_kernel:*close_that_lingers*:*beyond_an_int:\
 cancel_points.*"
