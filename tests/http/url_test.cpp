@@ -108,6 +108,13 @@ TEST(url, is_refused_when_it_is_none) {
   EXPECT_EQ(parsed("http://h/\0"s), "refused");
 }
 
+TEST(url, takes_nothing_but_an_ipv6_address_in_brackets) {
+  EXPECT_EQ(parsed("http://[::ffff:1.2.3.4]/"), "http  ::ffff:1.2.3.4 80 /");
+  for (const std::string_view each : {"http://[a]/", "http://[1.2.3.4]/", "http://[::%25lo]/"}) {
+    EXPECT_EQ(parsed(each), "refused") << each;
+  }
+}
+
 TEST(url, tells_what_a_request_needs_and_keeps_secrets) {
   const url made = url::parse("https://user:secret@[::1]:8443/p?q").value();
   EXPECT_EQ(made.authority(), "[::1]:8443");
