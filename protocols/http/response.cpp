@@ -105,15 +105,17 @@ void response::set_body(file_body body, std::string_view type) {
 
 response& response::set(std::string_view name, std::string_view value) & {
   check(name, value);
-  if (!find_line(fields(), name).empty()) {
-    detail::field_lines others;
-    for (std::string_view rest = fields(); !rest.empty();) {
-      const std::string_view line = take_line(rest);
-      if (!has_name(line, name)) others.append(line);
-    }
-    fields_ = std::move(others);
+  if (find_line(fields(), name).empty()) {
+    fields_.append(name, value);
+    return *this;
   }
-  fields_.append(name, value);
+  detail::field_lines replaced;
+  for (std::string_view rest = fields(); !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    if (!has_name(line, name)) replaced.append(line);
+  }
+  replaced.append(name, value);  // which may lie in what is given up now
+  fields_ = std::move(replaced);
   return *this;
 }
 

@@ -268,6 +268,8 @@ TEST(http_session, refuses_fields_that_would_split_the_response) {
   made.set("X", "1").set("Y", "2").set("x", "3");
   EXPECT_EQ(made.fields(), "Y: 2\r\nx: 3\r\n");
   EXPECT_EQ(made.find("X"), "3");
+  made.set("Long", std::string(200, 'l')).set("long", made.find("Long").substr(1));
+  EXPECT_EQ(made.find("Long"), std::string(199, 'l'));  // a value out of the field it replaces
 }
 
 }  // namespace
