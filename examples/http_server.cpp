@@ -111,6 +111,7 @@ class site {
   }
   rill::task<> serve_tls(rill::tcp_listener listener, rill::tls::server_context context) {
     const auto handle = [&](rill::tcp_stream peer, rill::drain_signal& drain) -> rill::task<> {
+      peer.set_idle(true);  // nothing has begun before hands are shaken: a drain need not wait
       auto secure = co_await rill::tls::accept(std::move(peer), context);
       co_await rill::http::session(std::move(secure), service(), session_, &drain);
     };

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -145,6 +146,17 @@ class HttpServer(Programs):
             server.signal(signal.SIGHUP)
             self.assertEqual(server.process.stdout.readline(), b"certificates read anew\n")
             self.assertEqual(fetch(), b"r" * 200000)
+
+    def test_a_drain_does_not_wait_for_a_handshake_that_never_begins(self):
+        paths = make_certificate(self.folder, "it")
+        with Server("http_server", "--port", "0", "--tls-port", "0", "--tls-cert", paths[0],
+                    "--tls-key", paths[1], "--drain-timeout", "1h") as server:
+            port = int(server.ready.splitlines()[-1].rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as silent:
+                self.ask(server, "GET", "/healthz")  # the connection before it is accepted by now
+                server.signal()
+                self.assertEqual(silent.recv(1), b"")
+                self.assertEqual(server.process.wait(5), 0)  # the handshake's own time is 10 s
 
     def test_a_missing_key_or_certificate_is_one_line(self):
         self.refused(programs.run("http_server", "--port", "0", "--tls-port", "0", "--tls-cert",
