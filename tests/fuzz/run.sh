@@ -3,6 +3,7 @@
 # Installs what is missing, builds, and runs every target (or those named) that long, as many at
 # once as there are cores. Each starts from the committed corpus in a copy of it, which stays under
 # build/clang-fuzz/fuzz with the logs and the findings. Ends with 1 if there is a finding.
+# RILL_FUZZ_SEED=N: the same inputs in the same order, as long as the code is the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/packages.sh
@@ -41,6 +42,7 @@ fuzz() {
   mkdir -p "$here/corpus"
   if [[ -d $from ]]; then cp "$from"/* "$here/corpus"; fi
   if [[ -e tests/fuzz/$target.dict ]]; then more+=("-dict=tests/fuzz/$target.dict"); fi
+  if [[ -n ${RILL_FUZZ_SEED:-} ]]; then more+=("-seed=$RILL_FUZZ_SEED"); fi
   "build/clang-fuzz/bin/${target}_fuzz" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
     -print_final_stats=1 -artifact_prefix="$here/" "${more[@]}" "$here/corpus" >"$here/log" 2>&1
 }
