@@ -6,10 +6,12 @@ programs.py FOLDER [unittest arguments]: FOLDER holds the programs. Loopback and
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -300,10 +302,17 @@ class UdpEchoServer(Programs):
 class SocketActivation(Programs):
     """Sockets that another user has bound, as systemd does for a unit with User=."""
 
+    def setUp(self):
+        # A copy of the program lies here, because that user may not look into root's folders.
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        os.chmod(self.folder, 0o755)
+
     def started(self, name, handed_over):
         number = handed_over.fileno()
+        copy = shutil.copy(program(name), self.folder)
         command = (f'exec 3<&{number}; LISTEN_FDS=1 LISTEN_PID=$$ '
-                   f'exec "{program(name)}" --port 0 --threads 2')
+                   f'exec "{copy}" --port 0 --threads 2')
         stranger = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         return subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, pass_fds=(number,), **stranger)
