@@ -74,6 +74,14 @@ std::string normal_name(std::string_view host) {
   return name;
 }
 
+constexpr std::size_t batch_capacity = engine::batch_size + engine::record_size_max;
+constexpr std::size_t spare_count_max = 16;
+
+std::vector<std::vector<std::byte>>& spare_memory() {
+  thread_local std::vector<std::vector<std::byte>> all;
+  return all;
+}
+
 ssl_ptr connection_of(const ssl_ctx_ptr& context) {
   ssl_ptr made(SSL_new(context.get()));
   if (!made) throw std::bad_alloc();
@@ -265,13 +273,28 @@ std::size_t engine::read(std::span<std::byte> into) noexcept {
   return total;
 }
 
+void engine::keep_memory(std::vector<std::byte>&& sent) {
+  auto& spare = spare_memory();
+  if (sent.capacity() < batch_capacity || spare.size() == spare_count_max) return;
+  spare.reserve(spare_count_max);
+  sent.clear();
+  spare.push_back(std::move(sent));
+}
+
 bool engine::encrypt(piece_cursor& from) {
   std::unique_ptr<std::byte[]> room;
   if (from.is_several()) room = std::make_unique_for_overwrite<std::byte[]>(record_size_max);
   while (!failure_ && output_.size() < batch_size) {
     const const_buffer part = from.next({room.get(), record_size_max});
     if (part.empty()) break;
-    if (part.size() == record_size_max) output_.reserve(batch_size + record_size_max);
+    if (part.size() == record_size_max && output_.capacity() < batch_capacity) {
+      auto& spare = spare_memory();
+      if (output_.empty() && !spare.empty()) {
+        output_ = std::move(spare.back());
+        spare.pop_back();
+      }
+      output_.reserve(batch_capacity);
+    }
     std::size_t size = 0;
     ERR_clear_error();
     if (!settle(SSL_write_ex(ssl_.get(), part.data(), part.size(), &size))) {

@@ -70,6 +70,9 @@ class engine {
   std::size_t input_size() const noexcept { return input_.size(); }
   /// Ciphertext for the peer; the caller takes it and sends it.
   std::vector<std::byte>& output() noexcept { return output_; }
+  /// Memory of an output that has been sent, for later ones of this thread: a long answer would
+  /// otherwise take it from the system and give it back for every 64 KiB.
+  static void keep_memory(std::vector<std::byte>&& sent);
 
   enum class progress : unsigned char { done, wants_input, failed };
   /// Goes on with the handshake. Output may be there whatever it says, an alert for instance.

@@ -35,10 +35,9 @@ namespace rill {
 /// * A write that was cancelled, timed out or failed has broken the record that was on its way:
 ///   later ones give the same error, or ECANCELED.
 /// * What the peer or a wrong byte has broken (an alert, a bad record) is broken in both
-/// directions. Cost: a suspended operation is a frame from the cache and a chain in the awaiter's;
-/// a write
-///   encrypts into one allocation, 64 KiB at a time; a read copies once. An idle connection holds
-///   no record buffers.
+///   directions.
+/// Cost: a suspended operation is two frames from the cache; a write encrypts into memory of the
+///   thread's, 64 KiB at a time; a read copies once. An idle connection holds no record buffers.
 /// Thread rule: its transport's loop.
 template <byte_stream Stream>
 class tls_stream {

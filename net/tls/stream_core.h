@@ -1,7 +1,7 @@
 // How a tls_stream reads, writes and closes: the state that outlives the handle, the tasks that
 // move bytes between the engine and the transport, and the awaiters that run them.
-// An operation that cannot complete at once runs its task on a chain of its own, so cancelling or
-// timing it out drops the task and nothing else: ciphertext that has come is in the engine.
+// An operation that cannot complete at once runs its task. Cancelling it drops the task and nothing
+// else, and its deadline is that of the transport's: ciphertext that has come is in the engine.
 // Machinery: users meet it through stream.h. Read next: engine.h.
 #pragma once
 
@@ -30,10 +30,8 @@
 
 namespace rill::tls::detail {
 
-using rill::detail::chain;
 using rill::detail::promise_base;
-using rill::detail::subtask;
-using rill::detail::timer_node;
+using rill::detail::transfer_result;
 
 inline constexpr std::string_view no_kernel_tls =
     "the ring owns the socket, and OpenSSL sets kTLS up only on sockets that it owns itself";
@@ -42,6 +40,8 @@ inline constexpr std::string_view no_kernel_tls =
 inline constexpr std::chrono::seconds farewell_timeout{1};
 /// What a refused peer may have sent meanwhile; more is cut off.
 inline constexpr std::size_t farewell_size_max = 64 * 1024;
+
+inline constexpr loop_clock::time_point endless = loop_clock::time_point::max();
 
 /// The part of a connection that does not depend on its transport.
 class core_base {
@@ -108,56 +108,97 @@ class core final : public core_base {
 
 // ---------------------------------------------------------------- tasks
 
-inline constexpr std::chrono::nanoseconds no_limit = std::chrono::nanoseconds::max();
+/// A read that is under way.
+class reading_mark {
+ public:
+  explicit reading_mark(core_base& of) noexcept : of_(&of) { of.is_reading = true; }
+  reading_mark(const reading_mark&) = delete;
+  reading_mark& operator=(const reading_mark&) = delete;
+  ~reading_mark() { of_->is_reading = false; }
+
+ private:
+  core_base* of_;
+};
+
+/// A write that is under way. One that is given up half-way has broken the stream.
+class writing_mark {
+ public:
+  explicit writing_mark(core_base& of) noexcept : of_(&of) { of.is_writing = true; }
+  writing_mark(const writing_mark&) = delete;
+  writing_mark& operator=(const writing_mark&) = delete;
+  ~writing_mark() {
+    of_->is_writing = false;
+    if (!is_done_) of_->break_writing(error::from_errno(ECANCELED, "write"));
+  }
+  void done() noexcept { is_done_ = true; }
+
+ private:
+  core_base* of_;
+  bool is_done_ = false;
+};
+
+inline loop_clock::time_point farewell_end() noexcept {
+  return loop_clock::after(loop_clock::now(), farewell_timeout);
+}
 
 /// Sends what the engine has made; what goes wrong is in write_failure.
 template <class Stream>
-task<> flush(core<Stream>& of, std::chrono::nanoseconds limit = no_limit) {
-  const std::vector<std::byte> ciphertext = std::exchange(of.engine.output(), {});
+task<> flush(core<Stream>& of, loop_clock::time_point deadline = endless) {
+  std::vector<std::byte> ciphertext = std::exchange(of.engine.output(), {});
   if (ciphertext.empty()) co_return;
   const const_buffer bytes(ciphertext);
-  const auto sent = co_await as_result(with_timeout(limit, of.transport->write_all(bytes)));
-  if (!sent) of.break_writing(sent.error());
+  const auto sent = co_await as_result(with_deadline(deadline, of.transport->write_all(bytes)));
+  if (!sent) of.break_writing(error(sent.error().code(), "write", sent.error().is_timeout()));
+  engine::keep_memory(std::move(ciphertext));
 }
 
-/// Until a read completes at once.
+/// Until a read completes at once, or has met its deadline.
 template <class Stream>
-task<> fill(core<Stream>& of) {
+task<> fill(core<Stream>& of, loop_clock::time_point deadline) {
+  const reading_mark mark(of);
   while (!of.can_read()) {
-    result<lease> came = co_await as_result(of.transport->read_lease());
+    result<lease> came = co_await as_result(with_deadline(deadline, of.transport->read_lease()));
+    if (!came && came.error().is_timeout() && deadline != endless) co_return;
     of.received(std::move(came));
   }
   // What has broken the connection is told the peer, unless a writer is in the middle of a record.
   if (!of.engine.failure() || of.is_writing || of.is_closed || of.write_failure) co_return;
-  co_await flush(of, farewell_timeout);
+  co_await flush(of, std::min(deadline, farewell_end()));
 }
 
 template <class Stream>
-task<> send_pieces(core<Stream>& of, std::span<const const_buffer> pieces) {
+task<> send_pieces(core<Stream>& of, std::span<const const_buffer> pieces,
+                   loop_clock::time_point deadline) {
+  writing_mark mark(of);
   piece_cursor from(pieces);
   while (!of.write_obstacle()) {
     of.engine.encrypt(from);
     if (of.engine.output().empty()) break;
-    co_await flush(of);
+    co_await flush(of, deadline);
   }
+  mark.done();
 }
 
 template <class Stream>
-task<> shut_down(core<Stream>& of) {
-  if (of.write_obstacle()) co_return;
-  of.engine.close_notify();
-  of.has_shut_down = true;
-  co_await flush(of);
-  if (of.is_closed || of.write_failure) co_return;
-  const auto shut = co_await as_result(of.transport->shutdown_write());
-  if (!shut) of.break_writing(shut.error());
+task<> shut_down(core<Stream>& of, loop_clock::time_point deadline) {
+  writing_mark mark(of);
+  if (!of.write_obstacle()) {
+    of.engine.close_notify();
+    of.has_shut_down = true;
+    co_await flush(of, deadline);
+    if (!of.is_closed && !of.write_failure) {
+      const auto shut = co_await as_result(with_deadline(deadline, of.transport->shutdown_write()));
+      if (!shut) of.break_writing(shut.error());
+    }
+  }
+  mark.done();
 }
 
 template <class Stream>
 task<> close_core(core<Stream>& of) {
   if (!of.is_writing && !of.write_failure) {
     if (!of.has_shut_down) of.engine.close_notify();
-    co_await flush(of, farewell_timeout);  // or the alert of a read that did not have to wait
+    co_await flush(of, farewell_end());  // or the alert of a read that did not have to wait
   }
   of.is_closed = true;
   co_await of.transport->close();
@@ -168,7 +209,7 @@ task<> close_core(core<Stream>& of) {
 /// is reset, which can overtake the alert: reads on until the peer has seen it.
 template <class Stream>
 task<> linger(core<Stream>& of) {
-  const auto until = loop_clock::after(loop_clock::now(), farewell_timeout);
+  const auto until = farewell_end();
   const auto shut = co_await as_result(of.transport->shutdown_write());
   std::size_t size = 0;
   while (shut && size < farewell_size_max) {
@@ -191,8 +232,8 @@ task<> shake_hands(core<Stream>& of) {
     }
     if (now == engine::progress::done && !of.write_failure) co_return;
     // A peer that takes no more may have said why before: the alert is worth more than EPIPE.
-    const std::chrono::nanoseconds limit = of.write_failure ? farewell_timeout : no_limit;
-    result<lease> came = co_await as_result(with_timeout(limit, of.transport->read_lease()));
+    const auto limit = of.write_failure ? farewell_end() : endless;
+    result<lease> came = co_await as_result(with_deadline(limit, of.transport->read_lease()));
     if (!came || came->empty()) {
       std::error_code why =
           came ? make_error_code(stream_error::unexpected_end) : came.error().code();
@@ -215,59 +256,38 @@ task<> handshake_within(std::chrono::nanoseconds limit, core<Stream>& of) {
 
 // ---------------------------------------------------------------- awaiters
 
-/// Runs one of the tasks above on a chain of its own, with or without a deadline.
+/// Runs one of the tasks above as a part of the chain that awaits it. Small, for the frames of idle
+/// connections hold several of these, one in each awaiter around it.
 template <class Stream>
-class core_awaiter : public subtask<void>, public timer_node {
+class core_awaiter {
  public:
   using rill_awaiter = void;
 
   explicit core_awaiter(std::shared_ptr<core<Stream>> of) noexcept : core_(std::move(of)) {}
+  /// Before it is awaited only.
   core_awaiter(core_awaiter&& other) noexcept
-      : subtask<void>(static_cast<subtask<void>&&>(other)),
-        core_(std::move(other.core_)),
-        deadline_at_(other.deadline_at_) {}
+      : core_(std::move(other.core_)), deadline_(other.deadline_) {}
 
-  void set_deadline(std::int64_t deadline) noexcept { deadline_at_ = deadline; }
-
-  void expired() noexcept final { this->inner().cancel(); }
-  void child_done(chain&, bool completed) noexcept final {
-    core_->on->timers().remove(*this);
-    completed_ = completed;
-    ended();
-    if (!completed && owner_->cancel_requested()) {
-      owner_->destroy_later();
-    } else {
-      owner_->make_ready();
-    }
+  void set_deadline(std::int64_t deadline) noexcept {
+    deadline_ = loop_clock::time_point(std::chrono::nanoseconds(deadline));
   }
-  void cancel(chain&) noexcept final { this->inner().cancel(); }
 
  protected:
   ~core_awaiter() = default;
-  /// False: the awaiting chain is being cancelled, nothing has begun. Throws std::bad_alloc.
-  bool run(promise_base& awaiting, task<> inner) {
-    if (deadline_at_ != never) core_->on->timers().arm(*this, deadline_at_);
-    has_begun_ = this->begin(awaiting, std::move(inner));
-    if (!has_begun_) core_->on->timers().remove(*this);
-    return has_begun_;
+  template <class Promise>
+  transfer_result run(std::coroutine_handle<Promise> awaiting, task<> inner) noexcept {
+    return running_.emplace(&inner.release()).await_suspend(awaiting);
   }
-  /// Of the task: false if it was withdrawn. Rethrows what it threw.
-  bool has_completed() {
-    if (!has_begun_) return true;
-    if (completed_) this->outcome().take();
-    return completed_;
+  /// Rethrows what the task has thrown.
+  void finish() {
+    if (running_) running_->await_resume();
   }
-  bool was_withdrawn() const noexcept { return !completed_; }
 
   std::shared_ptr<core<Stream>> core_;
+  loop_clock::time_point deadline_ = endless;
 
  private:
-  /// The task has ended, in one way or another.
-  virtual void ended() noexcept = 0;
-
-  std::int64_t deadline_at_ = never;
-  bool has_begun_ = false;
-  bool completed_ = false;
+  std::optional<rill::detail::task_awaiter<void>> running_;
 };
 
 /// What read() and read_lease() share.
@@ -279,19 +299,21 @@ class reading_awaiter : public core_awaiter<Stream> {
 
   bool await_ready() noexcept { return can_end() && this->core_->on->may_continue(); }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> frame) {
+  transfer_result await_suspend(std::coroutine_handle<Promise> frame) {
+    if (!can_end()) return this->run(frame, fill(*this->core_, this->deadline_));
     promise_base& awaiting = frame.promise();
-    if (can_end()) {
-      awaiting.owner_chain->yield(awaiting);
-    } else {
-      this->core_->is_reading = this->run(awaiting, fill(*this->core_));
-    }
+    awaiting.owner_chain->yield(awaiting);
+    return rill::detail::transfer_to_loop();
   }
-  void describe(std::string& text) const final { text += "read TLS " + this->core_->name(); }
 
  protected:
   reading_awaiter(reading_awaiter&&) noexcept = default;
   ~reading_awaiter() = default;
+  /// False: the deadline has passed. Rethrows what the task has thrown.
+  bool has_completed() {
+    this->finish();
+    return can_end();
+  }
 
  private:
   bool can_end() noexcept {
@@ -299,7 +321,6 @@ class reading_awaiter : public core_awaiter<Stream> {
                 "two operations of one kind at once on one object (two reads of one stream, say)");
     return wants_nothing_ || this->core_->can_read();
   }
-  void ended() noexcept final { this->core_->is_reading = false; }
 
   bool wants_nothing_;
 };
@@ -348,26 +369,15 @@ class writing_awaiter : public core_awaiter<Stream> {
   explicit writing_awaiter(const std::shared_ptr<core<Stream>>& of) noexcept
       : core_awaiter<Stream>(of) {}
 
-  bool await_ready() const noexcept { return false; }
-  void describe(std::string& text) const final { text += "write TLS " + this->core_->name(); }
+  bool await_ready() const noexcept {
+    RILL_ASSERT(!this->core_->is_writing,
+                "two operations of one kind at once on one object (two writes of one stream, say)");
+    return false;
+  }
 
  protected:
   writing_awaiter(writing_awaiter&&) noexcept = default;
   ~writing_awaiter() = default;
-  void write(promise_base& awaiting, task<> inner) {
-    RILL_ASSERT(!this->core_->is_writing,
-                "two operations of one kind at once on one object (two writes of one stream, say)");
-    this->core_->is_writing = this->run(awaiting, std::move(inner));
-  }
-
- private:
-  void ended() noexcept final {
-    this->core_->is_writing = false;
-    if (!this->was_withdrawn()) return;
-    this->core_->break_writing(this->owner_->cancel_requested()
-                                   ? error::from_errno(ECANCELED, "write")
-                                   : error::timed_out("write"));
-  }
 };
 
 template <class Stream>
@@ -380,12 +390,12 @@ class write_awaiter final : public writing_awaiter<Stream> {
       : writing_awaiter<Stream>(of), pieces_(pieces) {}
 
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> frame) {
+  transfer_result await_suspend(std::coroutine_handle<Promise> frame) {
     if (is_single_) pieces_ = std::span<const const_buffer>(&single_, 1);
-    this->write(frame.promise(), send_pieces(*this->core_, pieces_));
+    return this->run(frame, send_pieces(*this->core_, pieces_, this->deadline_));
   }
   result<std::size_t> take_result() {
-    this->has_completed();
+    this->finish();
     if (const std::optional<error> why = this->core_->write_obstacle()) {
       return tl::unexpected(*why);
     }
@@ -412,11 +422,11 @@ class shutdown_awaiter final : public writing_awaiter<Stream> {
       : writing_awaiter<Stream>(of) {}
 
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> frame) {
-    this->write(frame.promise(), shut_down(*this->core_));
+  transfer_result await_suspend(std::coroutine_handle<Promise> frame) {
+    return this->run(frame, shut_down(*this->core_, this->deadline_));
   }
   result<std::size_t> take_result() {
-    this->has_completed();
+    this->finish();
     const std::optional<error> why = this->core_->write_obstacle();
     if (why && why->code() != std::errc::broken_pipe) return tl::unexpected(*why);
     return 0;
@@ -439,19 +449,13 @@ class close_awaiter final : public core_awaiter<Stream> {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> frame) {
+  transfer_result await_suspend(std::coroutine_handle<Promise> frame) {
+    if (this->core_ != nullptr) return this->run(frame, close_core(*this->core_));
     promise_base& awaiting = frame.promise();
-    if (this->core_ != nullptr) {
-      this->run(awaiting, close_core(*this->core_));
-    } else {
-      awaiting.owner_chain->yield(awaiting);
-    }
+    awaiting.owner_chain->yield(awaiting);
+    return rill::detail::transfer_to_loop();
   }
-  void await_resume() { this->has_completed(); }
-  void describe(std::string& text) const override { text += "close TLS " + this->core_->name(); }
-
- private:
-  void ended() noexcept override {}
+  void await_resume() { this->finish(); }
 };
 
 }  // namespace rill::tls::detail

@@ -116,26 +116,34 @@ class borrowed_scratch {
   std::unique_ptr<scratch> held_;
 };
 
+template <byte_stream Stream>
+endpoint peer_of(const Stream& stream) {
+  if constexpr (requires { stream.peer(); }) {
+    return stream.peer();
+  } else {
+    return endpoint();
+  }
+}
+
 /// One request after the other, as long as bytes of them are there.
 template <byte_stream Stream>
 class exchange final : public body_source, public body_writer {
  public:
   exchange(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-           const session_options& options, const endpoint& peer, const drain_signal* drain)
+           const session_options& options, const drain_signal* drain)
       : stream_(&stream),
         reader_(&reader),
         service_(&answering),
         options_(&options),
-        peer_(&peer),
+        peer_(peer_of(stream)),
         drain_(drain),
         scratch_(options.head) {}
 
   /// Answers what the reader holds and what belongs to it. True: the connection may carry more.
   /// All that requests need lies in this frame, which is gone while the connection is idle.
   static task<bool> run(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-                        const session_options& options, const endpoint& peer,
-                        const drain_signal* drain) {
-    exchange self(stream, reader, answering, options, peer, drain);
+                        const session_options& options, const drain_signal* drain) {
+    exchange self(stream, reader, answering, options, drain);
     std::string& out = self.scratch_->out;
     loop_clock::time_point deadline = loop_clock::now() + options.header_timeout;
     for (;;) {
@@ -254,7 +262,7 @@ class exchange final : public body_source, public body_writer {
       constexpr int request_timeout = 408;
       if (came.error().is_timeout()) body_status_ = request_timeout;
       is_lost_ = !came.error().is_timeout();
-      throw_error(came.error(), peer_->is_ip() ? peer_->to_string() : "the client");
+      throw_error(came.error(), peer_.is_ip() ? peer_.to_string() : "the client");
     }
     if (*came == 0) body_.end();
   }
@@ -276,7 +284,7 @@ class exchange final : public body_source, public body_writer {
     }
     reader_->consume(head.size());
     if (body_.has_failed()) return false;
-    asked_.emplace(head, *peer_, *this);
+    asked_.emplace(head, peer_, *this);
     try {
       given_.emplace(service_->handle(*asked_));
     } catch (...) {
@@ -331,7 +339,7 @@ class exchange final : public body_source, public body_writer {
 
   void end_request() {
     if (options_->log != nullptr)
-      write_log(*options_->log, *peer_, &scratch_->head, status_, sent_size_);
+      write_log(*options_->log, peer_, &scratch_->head, status_, sent_size_);
     given_.reset();
     asked_.reset();
     failure_ = nullptr;
@@ -508,7 +516,7 @@ class exchange final : public body_source, public body_writer {
     append_body(made.body());
     if (options_->log != nullptr) {
       const bool is_request = scratch_->head.size() != 0;
-      write_log(*options_->log, *peer_, is_request ? &scratch_->head : nullptr, made.status(),
+      write_log(*options_->log, peer_, is_request ? &scratch_->head : nullptr, made.status(),
                 made.body().size());
     }
     const bool is_sent = co_await send();
@@ -533,7 +541,7 @@ class exchange final : public body_source, public body_writer {
   buffered_reader<Stream>* reader_;
   service* service_;
   const session_options* options_;
-  const endpoint* peer_;
+  endpoint peer_;
   const drain_signal* drain_;
   borrowed_scratch scratch_;
   // Of the request that is being answered:
@@ -555,15 +563,6 @@ class exchange final : public body_source, public body_writer {
   bool goes_on_ = true;
   bool lingers_ = false;
 };
-
-template <byte_stream Stream>
-endpoint peer_of(const Stream& stream) {
-  if constexpr (requires { stream.peer(); }) {
-    return stream.peer();
-  } else {
-    return endpoint();
-  }
-}
 
 /// For streams whose server wants to know; see stream_socket::set_idle.
 template <byte_stream Stream>
@@ -587,15 +586,13 @@ template <byte_stream Stream>
 task<> session(Stream stream, service& answering, const session_options& options,
                const drain_signal* drain = nullptr) {
   buffered_reader<Stream> reader(stream);
-  const endpoint peer = detail::peer_of(stream);
   bool goes_on = true;
   while (goes_on) {
     detail::set_idle(stream, true);
     const auto came = co_await as_result(with_timeout(options.idle_timeout, reader.fill()));
     detail::set_idle(stream, false);
     if (!came || *came == 0) co_return;
-    goes_on =
-        co_await detail::exchange<Stream>::run(stream, reader, answering, options, peer, drain);
+    goes_on = co_await detail::exchange<Stream>::run(stream, reader, answering, options, drain);
     if (drain != nullptr && drain->is_draining()) co_return;
   }
 }
