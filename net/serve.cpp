@@ -51,27 +51,15 @@ task<void> server_base::wait_for_change(std::chrono::nanoseconds limit) {
   }
 }
 
-task<void> server_base::end_reading(bool of_all) {
-  loop& on = owner_->owner_loop();
-  bool all_told = false;
-  while (!all_told) {
-    all_told = true;
-    for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
-      if (each == accept_chain_) continue;
-      auto& told = static_cast<connection&>(*each);
-      if (told.told || told.watched == nullptr || !(of_all || told.watched->is_idle)) continue;
-      io_uring_sqe* sqe = on.next_sqe();
-      if (sqe == nullptr) {
-        all_told = false;
-        break;
-      }
-      ::io_uring_prep_shutdown(sqe, told.watched->read.descriptor, SHUT_RD);
-      sqe->user_data = ignore_tag;
-      told.told = true;
-      told.watched->finish_before_close = true;
-    }
-    // The submission queue has room again after the next turn.
-    if (!all_told) co_await sleep_for(std::chrono::nanoseconds(0));
+void server_base::end_reading(bool of_all) {
+  kernel& seam = owner_->owner_loop().kernel();
+  for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
+    if (each == accept_chain_) continue;
+    auto& told = static_cast<connection&>(*each);
+    if (told.told || told.watched == nullptr || !(of_all || told.watched->is_idle)) continue;
+    seam.shutdown(told.watched->read.descriptor, SHUT_RD);
+    told.told = true;
+    told.watched->finish_before_close = true;
   }
 }
 
@@ -89,7 +77,7 @@ void server_base::begin_drain_time() noexcept {
 task<bool> server_base::wait_in_drain(bool tells_all) {
   loop& on = owner_->owner_loop();
   changed_.reset();
-  co_await end_reading(tells_all);
+  end_reading(tells_all);
   if (on.hurry().is_set() || on.now >= drain_end_) co_return false;
   const std::int64_t end = std::min(drain_end_, on.deadline_in(limits_.short_pause.count()));
   co_await any_of(changed_.wait(), on.hurry().wait(),
@@ -102,7 +90,7 @@ task<bool> server_base::wait_in_drain(bool tells_all) {
 task<void> server_base::finish_connections(bool tells_all) {
   loop& on = owner_->owner_loop();
   const loop_clock::time_point deadline{loop_clock::duration(drain_end_)};
-  co_await end_reading(tells_all);
+  end_reading(tells_all);
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.
     co_await with_nursery([&](nursery& tasks) -> task<> {

@@ -136,7 +136,7 @@ class server_base : public scope {
   serve_statistics* counts_;
 
  private:
-  task<void> end_reading(bool of_all);
+  void end_reading(bool of_all);
   task<void> all_ended();
   void report(const connection& ended, const std::exception_ptr& error) noexcept;
   void connection_done(connection& ended, bool completed) noexcept;

@@ -154,11 +154,6 @@ void prepare_connect(operation& slot, io_uring_sqe& sqe) noexcept {
                           static_cast<socklen_t>(slot.size));
 }
 
-// --- shutdown_write: IORING_OP_SHUTDOWN; Linux 5.11. ENOTCONN after a reset ---
-void prepare_shutdown(operation& slot, io_uring_sqe& sqe) noexcept {
-  ::io_uring_prep_shutdown(&sqe, slot.descriptor, static_cast<int>(slot.argument));
-}
-
 // --- wait until writable or readable: IORING_OP_POLL_ADD; Linux 5.1 ---
 void prepare_poll(operation& slot, io_uring_sqe& sqe) noexcept {
   ::io_uring_prep_poll_add(&sqe, slot.descriptor, slot.argument);
@@ -213,10 +208,24 @@ const operation_type socket_state::send_vector_type{
     "write", prepare_send_vector, complete_send_vector, describe_socket, false, socket_settled};
 const operation_type socket_state::connect_type{"connect",       prepare_connect, completed_once,
                                                 describe_socket, false,           socket_settled};
-const operation_type socket_state::shutdown_type{
-    "shutdown", prepare_shutdown, completed_once, describe_socket, false, socket_settled};
 const operation_type socket_state::poll_type{"poll",          prepare_poll, completed_once,
                                              describe_socket, false,        socket_settled};
+
+bool shutdown_awaiter::await_ready() noexcept {
+  RILL_ASSERT(how_ == SHUT_RD || !socket_->write.has_waiter(),
+              "two operations of one kind at once on one object (two writes of one stream, say)");
+  status_ = socket_->owner_loop().kernel().shutdown(socket_->read.descriptor, how_);
+  return true;
+}
+
+rill::result<std::size_t> shutdown_awaiter::take_result() const noexcept {
+  if (status_ < 0) return tl::unexpected(error::from_errno(-status_, "shutdown"));
+  return 0;
+}
+
+void shutdown_awaiter::await_resume() const {
+  if (status_ < 0) throw_error(take_result().error(), socket_->subject());
+}
 
 socket_state::socket_state(loop& on, int descriptor) noexcept : read(on, this), write(on, this) {
   read.descriptor = descriptor;

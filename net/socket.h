@@ -97,7 +97,6 @@ class socket_state {
   static const operation_type send_some_type;
   static const operation_type send_vector_type;
   static const operation_type connect_type;
-  static const operation_type shutdown_type;
   static const operation_type close_type;
   static const operation_type poll_type;
   static const operation_type receive_datagrams_type;
@@ -342,7 +341,7 @@ class write_vector_awaiter : public socket_awaiter {
   std::span<const const_buffer> bytes_;
 };
 
-/// write_all(buffer), write(buffer), connect, shutdown: what runs in the write slot.
+/// write_all(buffer), write(buffer), connect: what runs in the write slot.
 class write_awaiter : public socket_awaiter {
  public:
   write_awaiter(socket_state& socket, const_buffer bytes, const operation_type& type) noexcept
@@ -366,6 +365,23 @@ class write_awaiter : public socket_awaiter {
  private:
   void suspend(promise_base& frame) noexcept;
   const operation_type* type_;
+};
+
+/// shutdown_write, shutdown_read: shutdown(2), which never waits. ENOTCONN after a reset.
+class shutdown_awaiter {
+ public:
+  using rill_awaiter = void;
+  shutdown_awaiter(socket_state& socket, int how) noexcept : socket_(&socket), how_(how) {}
+  bool await_ready() noexcept;
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const;
+  rill::result<std::size_t> take_result() const noexcept;
+  void set_deadline(std::int64_t) noexcept {}
+
+ private:
+  socket_state* socket_;
+  int how_;
+  int status_ = 0;
 };
 
 /// write_all(buffer): all or nothing, so that the size is known, even where no result has room.

@@ -84,9 +84,7 @@ void socket_state::close_if_settled() noexcept {
   if (closing || !read.is_settled() || !write.is_settled()) return;
   if (finish_before_close) {
     finish_before_close = false;
-    write.argument = SHUT_WR;
-    write.submit(shutdown_type);
-    return;
+    owner_loop().kernel().shutdown(read.descriptor, SHUT_WR);
   }
   closing = true;
   write.submit(close_type);

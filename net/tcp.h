@@ -98,9 +98,9 @@ class stream_socket : public socket_base {
       std::chrono::nanoseconds stall_timeout = std::chrono::nanoseconds::max());
 
   /// Half-close: sends FIN after what was written; reading goes on. shutdown(2), SHUT_WR.
-  [[nodiscard]] auto shutdown_write() noexcept { return shutdown(1); }
+  [[nodiscard]] auto shutdown_write() noexcept { return detail::shutdown_awaiter(*socket_, 1); }
   /// The read side: what has arrived can still be read, then the stream ends. SHUT_RD.
-  [[nodiscard]] auto shutdown_read() noexcept { return shutdown(0); }
+  [[nodiscard]] auto shutdown_read() noexcept { return detail::shutdown_awaiter(*socket_, 0); }
 
   /// Waits until the socket takes bytes, or has failed, without writing. IORING_OP_POLL_ADD.
   [[nodiscard]] auto wait_writable() noexcept { return poll(4); }
@@ -127,10 +127,6 @@ class stream_socket : public socket_base {
   explicit stream_socket(detail::socket_handle&& socket) noexcept
       : socket_base(std::move(socket)) {}
 
-  detail::write_awaiter shutdown(unsigned how) noexcept {
-    socket_->write.argument = how;
-    return detail::write_awaiter(*socket_, const_buffer(), detail::socket_state::shutdown_type);
-  }
   detail::write_awaiter poll(unsigned events) noexcept {
     socket_->write.argument = events;
     return detail::write_awaiter(*socket_, const_buffer(), detail::socket_state::poll_type);

@@ -113,13 +113,6 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
     case IORING_OP_CONNECT:
       asked.flags = 0;
       break;
-    case IORING_OP_SHUTDOWN: {
-      const watch* const on = find(sqe.fd);
-      const bool is_closed = on == nullptr || on->closing;
-      const int how = static_cast<int>(sqe.len);
-      answer(asked, is_closed ? -EBADF : negative_errno(::shutdown(sqe.fd, how)));
-      return;
-    }
     case IORING_OP_CLOSE:
       close_descriptor(sqe.fd, &asked);
       return;

@@ -90,6 +90,8 @@ class kernel {
   virtual int socket_pair(int family, int type, int (&descriptors)[2]) noexcept = 0;
   virtual int bind(int descriptor, const void* address, unsigned size) noexcept = 0;
   virtual int listen(int descriptor, int backlog) noexcept = 0;
+  /// shutdown(2): a call, because the ring would hand it to a worker thread.
+  virtual int shutdown(int descriptor, int how) noexcept = 0;
   virtual int set_option(int descriptor, int level, int option, const void* value,
                          unsigned size) noexcept = 0;
   /// `size` holds the room on entry and the length on return.
@@ -146,9 +148,6 @@ class kernel {
 
 /// user_data of a CQE that only ends a wait.
 inline constexpr std::uint64_t wake_tag = 1;
-/// user_data of operations whose completion nobody reads, such as the shutdown of an idle
-/// connection when its server drains.
-inline constexpr std::uint64_t ignore_tag = 0;
 
 /// io_uring, Linux 6.1 or newer. Nothing is opened yet.
 std::unique_ptr<kernel> make_uring_kernel();

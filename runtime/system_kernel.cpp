@@ -113,6 +113,9 @@ int system_kernel::bind(int descriptor, const void* address, unsigned size) noex
 int system_kernel::listen(int descriptor, int backlog) noexcept {
   return negative_errno(::listen(descriptor, backlog));
 }
+int system_kernel::shutdown(int descriptor, int how) noexcept {
+  return negative_errno(::shutdown(descriptor, how));
+}
 int system_kernel::set_option(int descriptor, int level, int option, const void* value,
                               unsigned size) noexcept {
   return negative_errno(::setsockopt(descriptor, level, option, value, size));

@@ -18,6 +18,8 @@ const char* name_of(call what) noexcept {
       return "bind";
     case call::listen:
       return "listen";
+    case call::shutdown:
+      return "shutdown";
     case call::set_option:
       return "set_option";
     case call::get_option:

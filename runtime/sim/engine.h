@@ -25,6 +25,7 @@ enum class call : std::uint8_t {
   socket_pair,
   bind,
   listen,
+  shutdown,
   set_option,
   get_option,
   local_name,

@@ -22,6 +22,7 @@ constexpr row rows[] = {
     {"socket_pair", {EMFILE, ENFILE, ENOMEM}},
     {"bind", {EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOMEM}},
     {"listen", {EADDRINUSE}},
+    {"shutdown", {ENOTCONN}},
     {"set_option", {ENOPROTOOPT, ENOMEM}},
     {"get_option", {ENOBUFS}},
     {"local_name", {ENOBUFS}},
@@ -46,7 +47,6 @@ constexpr row rows[] = {
     {"recvmsg_multishot", {ECONNREFUSED, ENOBUFS, ENOMEM, EINTR, ECONNRESET}},
     {"send", {ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS, ENOMEM, EINTR}},
     {"sendmsg", {ECONNREFUSED, EPERM, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR, EPIPE, ECONNRESET}},
-    {"shutdown", {ENOTCONN}},
     {"poll", {ENOMEM}},
     {"close", {EIO, EINTR}},
     // The kernel may miss an operation that it has in hand just then.

@@ -361,6 +361,11 @@ int sim_kernel::listen(int descriptor, int backlog) noexcept {
                      [&](detail::socket& on) { return on.listen(backlog); });
 }
 
+int sim_kernel::shutdown(int descriptor, int how) noexcept {
+  return socket_call(call::shutdown, descriptor,
+                     [&](detail::socket& on) { return on.shutdown(how); });
+}
+
 int sim_kernel::set_option(int descriptor, int level, int option, const void* value,
                            unsigned size) noexcept {
   return socket_call(call::set_option, descriptor,

@@ -103,8 +103,6 @@ const char* name_of_opcode(unsigned opcode) noexcept {
       return "send";
     case IORING_OP_RECV:
       return "recv";
-    case IORING_OP_SHUTDOWN:
-      return "shutdown";
     case IORING_OP_MSG_RING:
       return "msg_ring";
     case IORING_OP_OPENAT:
@@ -214,8 +212,6 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
     case IORING_OP_CONNECT:
       started.flags = 0;
       break;
-    case IORING_OP_SHUTDOWN:
-      break;
     case IORING_OP_RECVMSG:
     case IORING_OP_SENDMSG:
       status = copy_header(started);
@@ -286,11 +282,6 @@ void sim_kernel::start_on_file(request& started) {
                             started.opcode == IORING_OP_POLL_ADD;
   if (!for_any_file && !started.target->is_socket()) {
     finish(started, -ENOTSOCK);
-    return;
-  }
-  if (started.opcode == IORING_OP_SHUTDOWN) {
-    auto& on = static_cast<detail::socket&>(*started.target);
-    finish(started, on.shutdown(static_cast<int>(started.size)));
     return;
   }
   if (started.opcode == IORING_OP_SEND || started.opcode == IORING_OP_SENDMSG) {

@@ -85,7 +85,6 @@ TEST_F(epoll_kernel, a_descriptor_closed_under_an_operation_keeps_its_number_unt
   EXPECT_EQ(on().close(ends.far_end), 0);
   std::string text;
   EXPECT_EQ(on().receive(ends.far_end, text, 4), -EBADF);
-  EXPECT_EQ(on().shutdown(ends.far_end, SHUT_WR), -EBADF);
   EXPECT_EQ(on().close(ends.far_end), -EBADF);
   on().forget(ends.far_end);
   const int other = on().socket(SOCK_STREAM);

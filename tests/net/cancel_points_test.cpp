@@ -200,7 +200,7 @@ TEST(cancel_points, tcp_client) {
                         others.cancel();
                       });
                     },
-                    {"connect", "read", "write", "shutdown"});
+                    {"connect", "read", "write"});
 }
 
 TEST(cancel_points, tcp_echo_session) {

@@ -174,18 +174,7 @@ class machine {
     return result();
   }
   int shutdown(int descriptor, int how) {
-    ::io_uring_prep_shutdown(&sqe(), descriptor, how);
-    return result();
-  }
-  /// Half-closes, and gives what the operation `tag` says to it. Linux shuts down in a worker
-  /// thread, so the two completions come in any order.
-  completion shut_down_and_wait(int descriptor, std::uint64_t tag) {
-    ::io_uring_prep_shutdown(&sqe(), descriptor, SHUT_WR);
-    const std::vector<completion> two = wait(2);
-    const std::size_t which = two[0].tag == tag ? 0 : 1;
-    EXPECT_EQ(two[which].tag, tag);
-    EXPECT_EQ(two[1 - which].result, 0);
-    return two[which];
+    return kernel_->shutdown(descriptor, how);
   }
   int send(int descriptor, const std::string& text, int flags = MSG_NOSIGNAL) {
     ::io_uring_prep_send(&sqe(), descriptor, text.data(), text.size(), flags);
