@@ -153,7 +153,7 @@ void loop::run_to_end() {
   }
   timers_.remove(patience_);
   // What was left in the queue and nobody waits for, such as a signal source's next read.
-  if (ring_->sq.sqe_tail != ring_->sq.sqe_head) publish_and_enter(false);
+  submit_now();
   const std::scoped_lock lock(all.mutex);
   std::erase(all.loops, this);
 }
@@ -283,6 +283,10 @@ bool loop::turn() {
   free_retired(retired);
   current_loop = outer;
   return !is_idle();
+}
+
+void loop::submit_now() {
+  if (ring_->sq.sqe_tail != ring_->sq.sqe_head) publish_and_enter(false);
 }
 
 void loop::publish_and_enter(bool may_wait) {

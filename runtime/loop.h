@@ -210,6 +210,9 @@ class loop : public detail::scheduler {
   void submit(detail::operation& operation) noexcept;
   void submit_cancel(detail::operation& operation) noexcept;
   io_uring_sqe* next_sqe() noexcept;
+  /// Gives the kernel what is queued. It gets it at the end of the turn anyway: this is for those
+  /// who are about to compute for long.
+  void submit_now();
   /// Calls the type's `settled` at the end of this turn, when every chain that was made ready
   /// before has run: for freeing what such a chain may still look at.
   void retire(detail::operation& operation) noexcept;
