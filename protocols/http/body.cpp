@@ -100,6 +100,7 @@ std::size_t body_decoder::decode_framing(std::string_view bytes) {
           size_digit(c);
         } else if (digit_count_ != 0 && (c == ';' || c == '\r')) {
           state_ = c == ';' ? state::chunk_extension : state::chunk_size_end;
+          extension_part_ = extension_part::before_name;
         } else {
           fail(http_error::bad_chunk);
         }
@@ -157,13 +158,57 @@ void body_decoder::end_of_size() noexcept {
 }
 
 void body_decoder::extension_byte(char c) noexcept {
+  using enum extension_part;
   if (c == '\r') {
+    const extension_part last = extension_part_;
+    if (last != name && last != value && last != behind_quoted) return fail(http_error::bad_chunk);
     state_ = state::chunk_size_end;
   } else if (++extension_size_ > limits_.extension_size_max) {
     fail(http_error::chunk_extensions_too_large);
-  } else if (detail::find_control(&c, &c + 1) == &c) {
+  } else if (!take_extension_byte(c)) {
     fail(http_error::bad_chunk);
   }
+}
+
+/// Nobody asks for extensions, but whoever reads them otherwise may see another end of the line.
+bool body_decoder::take_extension_byte(char c) noexcept {
+  using enum extension_part;
+  extension_part& part = extension_part_;
+  const bool blank = detail::is_blank(c);
+  const bool token = detail::is_token_character(c);
+  switch (part) {
+    case before_name:
+      if (token) part = name;
+      return token || blank;
+    case name:
+      if (token) return true;
+      [[fallthrough]];
+    case behind_name:
+      if (blank) part = behind_name;
+      if (c == ';') part = before_name;
+      if (c == '=') part = before_value;
+      return blank || c == ';' || c == '=';
+    case before_value:
+      if (token) part = value;
+      if (c == '"') part = quoted;
+      return token || blank || c == '"';
+    case quoted:
+      if (c == '"') part = behind_quoted;
+      if (c == '\\') part = escaped;
+      return detail::find_control(&c, &c + 1) != &c;
+    case escaped:
+      part = quoted;
+      return detail::find_control(&c, &c + 1) != &c;
+    case value:
+      if (token) return true;
+      [[fallthrough]];
+    case behind_quoted:
+    case behind_value:
+      if (blank) part = behind_value;
+      if (c == ';') part = before_name;
+      return blank || c == ';';
+  }
+  return false;
 }
 
 /// Lines until the empty one, kept in trailer_. A line is judged when it is whole.

@@ -64,6 +64,18 @@ class body_decoder {
     complete,
     failed
   };
+  /// Where in ";name=value" (RFC 9112 section 7.1.1). Blanks may stand around ";" and "=".
+  enum class extension_part : std::uint8_t {
+    before_name,
+    name,
+    behind_name,  // a blank has come
+    before_value,
+    value,
+    quoted,
+    escaped,  // behind a backslash
+    behind_quoted,
+    behind_value  // a blank has come
+  };
 
   void fail(http_error error) noexcept;
   piece take(std::string_view bytes, std::uint64_t size_max) noexcept;
@@ -72,11 +84,13 @@ class body_decoder {
   void size_digit(char c) noexcept;
   void end_of_size() noexcept;
   void extension_byte(char c) noexcept;
+  bool take_extension_byte(char c) noexcept;
   std::size_t trailer_bytes(std::string_view bytes);
   bool trailer_line(std::string_view line) const noexcept;
 
   body_limits limits_;
   state state_ = state::complete;
+  extension_part extension_part_ = extension_part::before_name;
   http_error error_ = http_error::incomplete;
   unsigned digit_count_ = 0;
   std::uint64_t left_ = 0;  // of the body, or of the chunk

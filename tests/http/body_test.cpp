@@ -131,6 +131,26 @@ TEST(body, bounds_the_extensions_of_all_chunks_together) {
   EXPECT_EQ(chunked("1;01234\r\nx\r\n1;012345\r\n", limits).state, "chunk extensions too large");
 }
 
+TEST(body, passes_over_extensions_that_are_some) {
+  for (const std::string_view each :
+       {";a", ";a=b", ";a=\"b\"", ";a=\"\"", ";a;b=c;d=\"e;f\"", "; a", ";\ta \t= b ; c", ";a ;b",
+        ";a=\"\\\"\\\\ \t\xe4\"", ";!#$%&'*+-.^_`|~9"}) {
+    EXPECT_EQ(chunked("1" + std::string(each) + "\r\nx\r\n0\r\n\r\n").body, "x") << each;
+  }
+}
+
+TEST(body, refuses_extensions_that_are_none) {
+  for (const std::string_view each :
+       {";",     "; ",        ";;a",         ";a;",           ";=b",       ";a=",
+        ";a= ",  ";a=;b",     ";a=b=c",      ";a b",          ";a=b c",    ";[",
+        ";a=[",  ";\"a\"",    ";a=\"b",      ";a=\"b\\\"",    ";a=\"b\"c", ";a ",
+        ";a=b ", ";a=\"b\" ", ";a=\"\x7f\"", ";a=\"\\\x01\"", ";\xe4",     ",a",
+        " ;a"}) {
+    EXPECT_EQ(chunked("1" + std::string(each) + "\r\nx\r\n0\r\n\r\n").state, "malformed chunk")
+        << each;
+  }
+}
+
 TEST(body, takes_a_hundred_thousand_chunks_of_one_byte) {
   std::string input;
   for (int i = 0; i < 100'000; ++i) input += "1\r\nx\r\n";
@@ -196,7 +216,7 @@ TEST(body, is_judged_alike_however_random_chunks_are_cut) {
   std::mt19937 random(3);
   const std::string_view parts[] = {"1\r\nx\r\n", "5\r\nhello\r\n", "0\r\n", "\r\n", "\r",
                                     "\n",         ";ext",           "a",     "X: y", ":",
-                                    "3\r\nab"};
+                                    "3\r\nab",    ";a=\"",          "\""};
   body_limits limits;
   limits.size_max = 20;
   limits.extension_size_max = 9;
