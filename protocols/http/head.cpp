@@ -8,13 +8,13 @@
 #include <charconv>
 #include <cstring>
 
+#include <rill/net/address.h>
 #include <rill/protocols/http/scan.h>
 #include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
-using detail::hex_value;
 using detail::is_blank;
 using detail::is_digit;
 using detail::is_letter;
@@ -58,10 +58,9 @@ bool is_authority(std::string_view text) noexcept {
     const std::size_t end = text.find(']');
     if (end == text.npos || end == 1) return false;
     const std::string_view literal = text.substr(1, end - 1);
-    if (!std::all_of(literal.begin(), literal.end(),
-                     [](char c) { return hex_value(c) >= 0 || c == ':' || c == '.'; })) {
-      return false;
-    }
+    if (literal.find('%') != literal.npos) return false;  // a scope is this machine's own affair
+    const auto parsed = address::parse(literal);
+    if (!parsed || !parsed->is_v6()) return false;
     text.remove_prefix(end + 1);
   } else {
     const std::size_t colon = std::min(text.find(':'), text.size());
