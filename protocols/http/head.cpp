@@ -378,6 +378,19 @@ bool request_head::parse_target() {
   return true;
 }
 
+bool request_head::read_expectations(std::string_view list) noexcept {
+  while (!list.empty()) {
+    const std::string_view element = take_element(list);
+    if (element.empty()) continue;
+    if (!equals_without_case(element, "100-continue")) {
+      fail(http_error::unsupported_expectation);
+      return false;
+    }
+    expects_continue_ = true;
+  }
+  return true;
+}
+
 bool request_head::finish() {
   if (!read_framing()) return false;
   const field_place* host = nullptr;
@@ -390,11 +403,7 @@ bool request_head::finish() {
       }
       host = &each;
     } else if (name.size() == 6 && equals_without_case(name, "Expect") && minor_version_ != 0) {
-      if (!equals_without_case(text(each.value), "100-continue")) {
-        fail(http_error::unsupported_expectation);
-        return false;
-      }
-      expects_continue_ = true;
+      if (!read_expectations(text(each.value))) return false;
     }
   }
   if (host == nullptr && minor_version_ != 0) {

@@ -158,6 +158,7 @@ class request_head : public message_head {
  private:
   bool parse_start_line(place line);
   bool parse_target();
+  bool read_expectations(std::string_view list) noexcept;
   bool finish();
 
   place method_;

@@ -278,6 +278,12 @@ TEST(request_head, knows_whether_the_connection_goes_on) {
 TEST(request_head, knows_one_expectation) {
   EXPECT_TRUE(with_fields("Expect: 100-Continue\r\n").find("expects 100") != std::string::npos);
   EXPECT_EQ(with_fields("Expect: a miracle\r\n"), "unsupported expectation 417");
+  EXPECT_EQ(with_fields("Expect: 100-continue, a miracle\r\n"), "unsupported expectation 417");
+  // A list (RFC 9110 section 10.1.1), so elements may come again or be empty.
+  EXPECT_TRUE(with_fields("Expect: , 100-continue,100-continue\r\n").find("expects 100") !=
+              std::string::npos);
+  EXPECT_TRUE(with_fields("Expect:\r\n").find("expects 100") == std::string::npos);
+  EXPECT_TRUE(with_fields("Expect:\r\n").starts_with("POST"));
   EXPECT_EQ(request("POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n"),
             "POST /? at  origin [Expect|100-continue] no body, closes, size 41");
 }
