@@ -258,12 +258,13 @@ bool message_head::read_coding(std::string_view value) noexcept {
   return false;
 }
 
-bool message_head::read_framing() noexcept {
+bool message_head::read_framing(bool ignores_length) noexcept {
   bool closes = false;
   bool keeps = false;
   for (const field_place& each : fields_) {
     // The lengths tell most names apart without looking at them.
     const std::string_view name = text(each.name);
+    if (ignores_length && (name.size() == 14 || name.size() == 17)) continue;
     if (name.size() == 14 && equals_without_case(name, "Content-Length")) {
       if (!read_length(text(each.value))) return false;
     } else if (name.size() == 17 && equals_without_case(name, "Transfer-Encoding")) {
@@ -392,7 +393,8 @@ bool request_head::read_expectations(std::string_view list) noexcept {
 }
 
 bool request_head::finish() {
-  if (!read_framing()) return false;
+  constexpr bool ignores_length = false;
+  if (!read_framing(ignores_length)) return false;
   const field_place* host = nullptr;
   for (const field_place& each : fields_) {
     const std::string_view name = text(each.name);
@@ -453,9 +455,10 @@ bool response_head::parse_start_line(place line) {
 }
 
 bool response_head::finish(std::string_view method) {
-  // RFC 9112 section 6.3, in its order. Lengths of answers without a body say how long it would be.
+  // RFC 9112 section 6.3, in its order. Lengths of answers without a body say how long it would be;
+  // those of an answer that opens a tunnel say nothing.
   const bool is_tunnel = method == "CONNECT" && status_ >= 200 && status_ < 300;
-  if (!read_framing()) return false;
+  if (!read_framing(is_tunnel)) return false;
   if (status_ < 200 || status_ == 204 || status_ == 304 || method == "HEAD" || is_tunnel) {
     framing_ = body_framing::none;
   } else if (framing_ == body_framing::none) {

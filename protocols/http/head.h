@@ -99,8 +99,8 @@ class message_head {
   parse_state fail(http_error error) noexcept;
   bool parse_field(place line);
   bool parse_version(std::string_view text) noexcept;
-  /// Content-Length, Transfer-Encoding and Connection, of all fields.
-  bool read_framing() noexcept;
+  /// Connection, and unless `ignores_length` Content-Length and Transfer-Encoding, of all fields.
+  bool read_framing(bool ignores_length) noexcept;
 
   head_limits limits_;
   const char* base_ = nullptr;

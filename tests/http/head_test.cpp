@@ -386,6 +386,10 @@ TEST(response_head, has_no_body_where_there_can_be_none) {
   EXPECT_EQ(response("HTTP/1.1 200 OK" + fields, "HEAD"),
             "200 OK [Content-Length|5] no body, keeps alive");
   EXPECT_EQ(response("HTTP/1.1 200 OK\r\n\r\n", "CONNECT"), "200 OK  no body, keeps alive");
+  // RFC 9112 section 6.3: the lengths of an answer that opens a tunnel are passed over.
+  EXPECT_EQ(response("HTTP/1.1 200 OK\r\nContent-Length: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                     "CONNECT"),
+            "200 OK [Content-Length|x][Transfer-Encoding|chunked] no body, keeps alive");
   EXPECT_EQ(response("HTTP/1.1 403 No" + fields, "CONNECT"),
             "403 No [Content-Length|5] length 5, keeps alive");
 }
