@@ -15,6 +15,7 @@
 namespace rill::http {
 namespace {
 
+using detail::hex_value;
 using detail::is_blank;
 using detail::is_digit;
 using detail::is_letter;
@@ -64,9 +65,15 @@ bool is_authority(std::string_view text) noexcept {
     text.remove_prefix(end + 1);
   } else {
     const std::size_t colon = std::min(text.find(':'), text.size());
-    if (!std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(colon),
+    const std::string_view name = text.substr(0, colon);
+    if (!std::all_of(name.begin(), name.end(),
                      [](char c) { return host_characters[static_cast<unsigned char>(c)]; })) {
       return false;
+    }
+    for (std::size_t at = name.find('%'); at != name.npos; at = name.find('%', at + 1)) {
+      if (name.size() - at < 3 || hex_value(name[at + 1]) < 0 || hex_value(name[at + 2]) < 0) {
+        return false;
+      }
     }
     if (colon == 0) return text.empty();
     text.remove_prefix(colon);

@@ -207,14 +207,14 @@ TEST(request_head, wants_one_host_in_http_1_1) {
   EXPECT_EQ(request("GET / HTTP/1.1\r\n\r\n"), "no Host 400");
   for (const std::string_view host :
        {"a,b", "user@a", "a/b", "a b", "a:b", "a:99999", "[::1", "[]", "[g]", "[12]", "[1.2.3.4]",
-        "[::1%lo]", "[1::2::3]", "a\"", "\xc3\xa4", "a?b", "http://a"}) {
+        "[::1%lo]", "[1::2::3]", "a\"", "\xc3\xa4", "a?b", "http://a", "a%", "a%4x"}) {
     EXPECT_EQ(request("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n"),
               "malformed Host 400")
         << host;
   }
   EXPECT_EQ(request("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), "malformed Host 400");
-  for (const std::string_view host :
-       {"a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--4ca.example", "a_b", ""}) {
+  for (const std::string_view host : {"a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80",
+                                      "xn--4ca.example", "a_b", "a%41", ""}) {
     EXPECT_TRUE(request("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n")
                     .starts_with("GET /? at " + std::string(host) + " origin"))
         << host;
