@@ -27,7 +27,7 @@ for target in "${targets[@]}"; do
   }
 done
 
-install_packages "${packages_build[@]}" "${packages_clang[@]}"
+install_packages "${packages_build[@]}" "${packages_test[@]}" "${packages_clang[@]}"
 werror=OFF
 [[ -n ${CI:-} ]] && werror=ON
 cmake --preset clang-fuzz -DRILL_WERROR=$werror >/dev/null
