@@ -141,14 +141,8 @@ TEST(sim_http_files, every_answer_is_whole_or_its_client_can_tell_at_every_point
   EXPECT_EQ(report.failure, "");
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
-constexpr sim::seed_options many{.count = 200};
-#else
-constexpr sim::seed_options many{.count = 2'000};
-#endif
-
 TEST(sim_property_http_files, every_answer_is_whole_or_its_client_can_tell_in_any_weather) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(test::many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     sim::host& server = world.add_host("server", "10.0.0.1");
     sim::host& client = world.add_host("client", "10.0.0.2");

@@ -26,14 +26,10 @@ namespace {
 using namespace std::chrono_literals;
 using sim::require;
 using test::at;
+using test::many_seeds;
 using test::storm;
 
 constexpr auto patience = 20s;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
-constexpr sim::seed_options many{.count = 500};
-#else
-constexpr sim::seed_options many{.count = 10'000};
-#endif
 
 /// Bytes that tell where they belong.
 std::string pattern(std::size_t size, std::uint64_t seed) {
@@ -92,7 +88,7 @@ void check(const exchange& outcome, const std::string& sent) {
 }
 
 TEST(sim_property, echo_returns_what_was_sent_in_order_or_says_that_it_could_not) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& server = world.add_host("server", "10.0.0.1");
     auto& client = world.add_host("client", "10.0.0.2");
@@ -130,7 +126,7 @@ task<> proxy_session(tcp_stream peer) {
 }
 
 TEST(sim_property, a_proxy_neither_invents_nor_loses_a_byte) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& server = world.add_host("server", "10.0.0.1");
     auto& middle = world.add_host("proxy", "10.0.0.3");
@@ -163,7 +159,7 @@ TEST(sim_property, a_proxy_neither_invents_nor_loses_a_byte) {
 }
 
 TEST(sim_property, a_calm_proxy_passes_every_byte) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& server = world.add_host("server", "10.0.0.1");
     auto& middle = world.add_host("proxy", "10.0.0.3");
@@ -187,7 +183,7 @@ TEST(sim_property, a_calm_proxy_passes_every_byte) {
 }
 
 TEST(sim_property, a_drained_server_has_answered_what_it_had_accepted) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& server = world.add_host("server", "10.0.0.1");
     auto& client = world.add_host("client", "10.0.0.2");
@@ -242,7 +238,7 @@ TEST(sim_property, a_drained_server_has_answered_what_it_had_accepted) {
 }
 
 TEST(sim_property, what_was_synced_survives_a_crash) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& host = world.add_host("host", "10.0.0.1");
     storm weather(world, seed);
@@ -272,7 +268,7 @@ TEST(sim_property, what_was_synced_survives_a_crash) {
 }
 
 TEST(sim_property, a_name_has_its_own_addresses_or_no_answer) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     world.add_name_server("10.0.0.53");
     world.add_host("one", {"10.1.0.1", "fd00::1"});
@@ -310,7 +306,7 @@ TEST(sim_property, a_name_has_its_own_addresses_or_no_answer) {
 }
 
 TEST(sim_property, datagrams_come_whole_and_from_whom_they_say) {
-  const std::string failure = sim::run_seeds(many, [](std::uint64_t seed) {
+  const std::string failure = sim::run_seeds(many_seeds, [](std::uint64_t seed) {
     sim::world world(seed);
     auto& server = world.add_host("server", "10.0.0.1");
     auto& client = world.add_host("client", "10.0.0.2");

@@ -9,9 +9,17 @@
 
 #include <rill/runtime/sim/faults.h>
 #include <rill/runtime/sim/random.h>
+#include <rill/runtime/sim/seeds.h>
 #include <rill/runtime/sim/world.h>
 
 namespace rill::test {
+
+/// What a property is checked under: fewer where each run costs much more.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
+inline constexpr sim::seed_options many_seeds{.count = 500};
+#else
+inline constexpr sim::seed_options many_seeds{.count = 10'000};
+#endif
 
 class storm {
  public:
@@ -49,6 +57,12 @@ class storm {
     maybe(sim::failure("send", ECONNRESET).sometimes(0.01));
     maybe(sim::failure("recv_multishot", ETIMEDOUT).sometimes(0.01));
     maybe(sim::failure("socket", EMFILE).sometimes(0.05));
+  }
+  /// What a disk may do.
+  void shake_disk(const sim::host& of) {
+    using namespace std::chrono_literals;
+    maybe(sim::slow_disk(0ms, 20ms).on(of));
+    maybe(sim::full_disk().on(of).sometimes(0.2));
   }
 
   /// At most `most`, from the seed.
