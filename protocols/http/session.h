@@ -511,13 +511,14 @@ class exchange final : public body_source, public body_writer {
   /// Answers what is no request, and closes so that the answer can be read.
   task<void> refuse(response made) {
     goes_on_ = false;
+    sent_size_ = 0;
     const response_framing framing{false, false, true, made.body().size()};
     append_head(scratch_->out, made, scratch_->head, framing, loop::current().kernel().wall_now());
-    append_body(made.body());
+    const bool is_request = scratch_->head.size() != 0;
+    if (!is_request || scratch_->head.method() != "HEAD") append_body(made.body());
     if (options_->log != nullptr) {
-      const bool is_request = scratch_->head.size() != 0;
       write_log(*options_->log, peer_, is_request ? &scratch_->head : nullptr, made.status(),
-                made.body().size());
+                sent_size_);
     }
     const bool is_sent = co_await send();
     if (is_sent) co_await linger();

@@ -157,6 +157,8 @@ TEST(http_session, answers_head_without_a_body) {
   EXPECT_EQ(answer_to("HEAD /large" + host + "\r\n"),
             "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nContent-Type: text/plain; "
             "charset=utf-8\r\n\r\n");
+  EXPECT_TRUE(answer_to("HEAD /" + host + "Content-Length: 99999999999\r\n\r\n")
+                  .ends_with("\r\n\r\n"));  // refused
   EXPECT_EQ(answer_to("HEAD /stream" + host + "\r\nGET /" + host + "\r\n"),
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + text_answer("GET:"));
 }
