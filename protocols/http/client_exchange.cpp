@@ -151,7 +151,13 @@ task<void> client_exchange::write(const_buffer bytes) {
   count_sent(bytes.size());
 }
 
-void client_exchange::throw_send_failure() { fail(client_phase::send, *send_failure_); }
+/// The producer learns of it; the response may come whole all the same, so has_failed_ stays.
+void client_exchange::throw_send_failure() const {
+  if (send_failure_->is_timeout()) {
+    throw client_error::timed_out(client_phase::send, request_, peer_);
+  }
+  throw client_error(client_phase::send, request_, send_failure_->code(), {}, peer_);
+}
 
 /// False: send_failure_ says why not.
 task<bool> client_exchange::write_pieces(std::span<const const_buffer> pieces) {

@@ -83,7 +83,7 @@ class client_exchange final : private body_writer {
   task<void> fill();
   void check_decoder();
   void finish();
-  [[noreturn]] void throw_send_failure();
+  [[noreturn]] void throw_send_failure() const;
   [[noreturn]] void fail(client_phase phase, std::error_code code);
   [[noreturn]] void fail(client_phase phase, const error& cause);
 

@@ -1,7 +1,14 @@
 // A client against servers that misbehave: every request ends with a whole response or an error
 // that says what happened, within its time, and nobody is given somebody else's bytes.
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -9,6 +16,8 @@
 #include <gtest/gtest.h>
 
 #include "http/client_peer.h"
+#include <rill/protocols/http/connector.h>
+#include <rill/runtime/event.h>
 #include <rill/runtime/sleep.h>
 
 namespace rill::http {
@@ -188,6 +197,64 @@ TEST(http_client_faults, a_refused_upload_reads_its_answer) {
         EXPECT_EQ(got.body(), "too much");
         EXPECT_EQ(client.connection_count(), 0U);
       });
+}
+
+/// A connection whose server takes the head, answers, and closes at once: what is sent after the
+/// head fails before the answer is read.
+class refusing_stream final : public client_stream {
+ public:
+  task<result<std::size_t>> fill(loop_clock::time_point) override {
+    co_await failed_.wait();
+    const std::size_t came = std::exchange(come_, true) ? 0 : answer_.size();
+    left_ = came == 0 ? std::string_view() : answer_;
+    co_return came;
+  }
+  const_buffer buffered() const noexcept override { return const_buffer(left_); }
+  void consume(std::size_t size) noexcept override { left_.remove_prefix(size); }
+  task<result<std::size_t>> write(std::span<const const_buffer> pieces,
+                                  loop_clock::time_point) override {
+    if (!std::exchange(begun_, true)) co_return pieces.front().size();
+    failed_.set();
+    co_return tl::unexpected(error::from_errno(EPIPE, "write"));
+  }
+  const std::string& peer() const noexcept override { return peer_; }
+
+ private:
+  std::string_view answer_ = "HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo much";
+  std::string_view left_;
+  std::string peer_ = "server";
+  event failed_;
+  bool begun_ = false;
+  bool come_ = false;
+};
+
+class refusing_connector final : public connector {
+ public:
+  task<std::unique_ptr<client_stream>> open(const destination&, client_phase&) override {
+    co_return std::make_unique<refusing_stream>();
+  }
+};
+
+TEST(http_client_faults, an_upload_that_could_not_be_sent_reads_its_answer) {
+  const auto produce = [](body_writer& to) -> task<void> { co_await to.write("some text"); };
+  const std::vector<request_body> bodies = {request_body(std::string(100'000, 'x'), "text/plain"),
+                                            request_body::stream(produce, std::nullopt),
+                                            request_body::stream(produce, 9)};
+  for (const request_body& body : bodies) {
+    test::run_loop([&]() -> task<> {
+      refusing_connector with;
+      client_options options = direct();
+      options.continue_timeout = 0s;
+      options.with = &with;
+      client client(std::move(options));
+      client_request ask("POST", "http://server/");
+      ask.body(body);
+      const client_response got = co_await client.send(ask);
+      EXPECT_EQ(got.status(), 413);
+      EXPECT_EQ(got.body(), "too much");
+      EXPECT_EQ(client.connection_count(), 0U);
+    });
+  }
 }
 
 TEST(http_client_faults, a_large_upload_is_announced) {
