@@ -31,6 +31,7 @@
 #include <rill/protocols/http/status.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/loop.h>
+#include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
 namespace rill::http {
@@ -60,7 +61,8 @@ struct session_options {
   /// For a client to take a part of its answer.
   std::chrono::nanoseconds write_timeout = std::chrono::seconds(30);
   /// A client whose request was refused may still be sending it, and reads the answer afterwards:
-  /// so much is read and dropped before the connection is closed (RFC 9112 section 9.6).
+  /// so much is read and dropped (RFC 9112 section 9.6). Of a client that sends more, nothing is
+  /// read until the connection is closed when linger_timeout is over.
   std::size_t linger_size_max = 4 * 1024 * 1024;
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);
   /// Gets a line for every answer, of the same loop; must outlive the sessions. nullptr: none.
@@ -536,6 +538,9 @@ class exchange final : public body_source, public body_writer {
       if (!came || came->empty()) co_return;
       size += came->size();
     }
+    // Who sends on without looking is held up by full buffers now, and looks: nginx in front of us
+    // would pass a reset on as 502.
+    co_await sleep_until(deadline);
   }
 
   Stream* stream_;

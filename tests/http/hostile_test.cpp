@@ -337,6 +337,36 @@ TEST(sim_http_hostile, slow_clients_are_sent_away_when_their_time_is_over) {
   EXPECT_EQ(told_after("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), outcome("200", 75s));
 }
 
+TEST(sim_http_hostile, a_client_that_looks_for_an_answer_only_when_it_is_held_up_gets_its_refusal) {
+  std::string answer;
+  sim::world world(1);
+  world.add_host("server", "10.0.0.1").run([]() -> task<> {
+    router routes;
+    add_echo(routes);
+    tcp_listener listener = tcp_listener::bind(endpoint(*address::parse("0.0.0.0"), 80));
+    co_await serve(listener, routes);
+  });
+  sim::program& asking = world.add_host("client", "10.0.0.2").run([&]() -> task<> {
+    const endpoint where(*address::parse("10.0.0.1"), 80);
+    tcp_stream stream = co_await tcp_stream::connect(where);
+    co_await stream.write_all("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n");
+    const std::string piece(64 * 1024, 'x');
+    for (bool is_held_up = false; !is_held_up;) {
+      const auto written =
+          co_await as_result(with_timeout(1s, stream.write_all(const_buffer(piece))));
+      is_held_up = !written && written.error().is_timeout();
+      if (!written && !is_held_up) co_return;
+    }
+    while (answer.find("\r\n\r\n") == answer.npos) {
+      const auto part = co_await as_result(stream.read_lease());
+      if (!part || part->empty()) co_return;
+      answer += part->text();
+    }
+  });
+  world.run(asking);
+  EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 413");
+}
+
 TEST(sim_http_hostile, a_slow_but_steady_reader_gets_all_of_a_large_answer) {
   constexpr std::size_t size = 8 * 1024 * 1024;
   std::size_t received = 0;
