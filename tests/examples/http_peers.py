@@ -119,7 +119,7 @@ class Peer(unittest.TestCase):
 
     def run_tool(self, *arguments, code=0, **more):
         outcome = subprocess.run([self.tool, *arguments], stdin=subprocess.DEVNULL,
-                                 capture_output=True, timeout=PATIENCE, **more)
+                                 capture_output=True, timeout=2 * PATIENCE, **more)
         self.assertEqual(outcome.returncode, code, outcome.stderr.decode())
         return outcome
 
