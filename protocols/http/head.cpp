@@ -8,7 +8,6 @@
 #include <charconv>
 #include <cstring>
 
-#include <rill/net/address.h>
 #include <rill/protocols/http/scan.h>
 #include <rill/protocols/http/text.h>
 
@@ -18,6 +17,7 @@ namespace {
 using detail::hex_value;
 using detail::is_blank;
 using detail::is_digit;
+using detail::is_ipv6_literal;
 using detail::is_letter;
 using detail::lower;
 using detail::without_blanks;
@@ -58,10 +58,7 @@ bool is_authority(std::string_view text) noexcept {
   if (text.starts_with('[')) {
     const std::size_t end = text.find(']');
     if (end == text.npos || end == 1) return false;
-    const std::string_view literal = text.substr(1, end - 1);
-    if (literal.find('%') != literal.npos) return false;  // a scope is this machine's own affair
-    const auto parsed = address::parse(literal);
-    if (!parsed || !parsed->is_v6()) return false;
+    if (!is_ipv6_literal(text.substr(1, end - 1))) return false;
     text.remove_prefix(end + 1);
   } else {
     const std::size_t colon = std::min(text.find(':'), text.size());

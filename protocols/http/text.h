@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <rill/net/address.h>
 #include <rill/protocols/http/scan.h>
 
 namespace rill::http::detail {
@@ -35,6 +36,13 @@ inline std::string in_lower_case(std::string_view text) {
 }
 
 /// Holds what a field value may not: a control other than the tab.
+/// What may stand in the brackets of a URL or Host. A scope is one machine's own affair.
+inline bool is_ipv6_literal(std::string_view text) noexcept {
+  if (text.find('%') != text.npos) return false;
+  const auto parsed = address::parse(text);
+  return parsed && parsed->is_v6();
+}
+
 inline bool has_control(std::string_view text) noexcept {
   const char* const end = text.data() + text.size();
   return find_control(text.data(), end) != end;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include <rill/net/address.h>
 #include <rill/protocols/http/text.h>
 
 namespace rill::http {
@@ -107,9 +106,7 @@ bool read_authority(std::string_view text, url& to) {
     const std::size_t end = text.find(']');
     if (end == text.npos || end == 1) return false;
     const std::string_view literal = text.substr(1, end - 1);
-    if (literal.find('%') != literal.npos) return false;  // a scope is this machine's own affair
-    const auto parsed = address::parse(literal);
-    if (!parsed || !parsed->is_v6()) return false;
+    if (!detail::is_ipv6_literal(literal)) return false;
     to.host = in_lower_case(literal);
     text.remove_prefix(end + 1);
   } else {

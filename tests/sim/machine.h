@@ -173,9 +173,7 @@ class machine {
     ::io_uring_prep_close(&sqe(), descriptor);
     return result();
   }
-  int shutdown(int descriptor, int how) {
-    return kernel_->shutdown(descriptor, how);
-  }
+  int shutdown(int descriptor, int how) { return kernel_->shutdown(descriptor, how); }
   int send(int descriptor, const std::string& text, int flags = MSG_NOSIGNAL) {
     ::io_uring_prep_send(&sqe(), descriptor, text.data(), text.size(), flags);
     return result();
