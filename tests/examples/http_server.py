@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -214,6 +215,59 @@ class HttpServer(Programs):
             for each in all_of_them:
                 each.join(PATIENCE)
         self.assertEqual(wrong, [])
+
+    def resident_mib(self, server):
+        """0 under a sanitizer, whose memory is not the program's."""
+        with open(programs.program("http_server"), "rb") as file:
+            if b"__asan_init" in (content := file.read()) or b"__tsan_init" in content:
+                return 0
+        with open(f"/proc/{server.process.pid}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() >> 20
+
+    def test_ten_thousand_half_requests_hold_nobody_up(self):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        count = min(10000, limit[1] - 500)
+        with Server("http_server", "--port", "0", "--header-timeout", "5s") as server:
+            before = self.resident_mib(server)
+            half = []
+            for _ in range(count):
+                half.append(self.enterContext(server.connect()))
+                half[-1].sendall(b"GET / HTTP/1.1\r\nHost: it\r\nX-Slow: " + b"x" * 1000)
+            self.assertEqual(self.ask(server, "GET", "/healthz")[0], 200)
+            self.assertLess(self.resident_mib(server) - before, 100)
+            for each in half:
+                self.assertEqual(each.recv(17), b"HTTP/1.1 408 Requ")
+                each.close()
+            self.assertEqual(self.ask(server, "GET", "/healthz")[0], 200)
+            server.signal()
+            self.assertEqual(server.wait(), 0)
+
+    def test_pipelined_requests_without_number_take_no_memory(self):
+        request = b"GET /plaintext HTTP/1.1\r\nHost: it\r\n\r\n"
+        count, at_once = 100000, 1000
+        with Server("http_server", "--port", "0") as server:
+            before = self.resident_mib(server)
+            with server.connect() as asking, server.connect() as mute:
+                sending = threading.Thread(target=lambda: [
+                    asking.sendall(request * at_once) for _ in range(count // at_once)])
+                sending.start()
+                answers, last = 0, b""
+                while answers < count:
+                    came = asking.recv(1 << 20)
+                    self.assertNotEqual(came, b"")
+                    answers += (last + came).count(b"Hello, World!")
+                    last = (last + came)[-12:]
+                sending.join(PATIENCE)
+                self.assertEqual(answers, count)
+                # Who reads nothing is read no further.
+                mute.settimeout(1)
+                with self.assertRaises(TimeoutError):
+                    for _ in range(10 * count // at_once):
+                        mute.sendall(request * at_once)
+                self.assertLess(self.resident_mib(server) - before, 16)
+                self.assertEqual(self.ask(server, "GET", "/healthz")[0], 200)
 
 
 if __name__ == "__main__":
