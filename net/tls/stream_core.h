@@ -223,8 +223,7 @@ template <class Stream>
 task<> shake_hands(core<Stream>& of) {
   constexpr const char* operation = "TLS handshake";
   for (;;) {
-    of.on->submit_now();  // a step may take a millisecond: what others have sent need not wait for
-                          // it
+    of.on->submit_now();  // a step may take a millisecond, for which nobody else's bytes need wait
     const engine::progress now = of.engine.handshake();
     const bool has_alert = now == engine::progress::failed && !of.engine.output().empty();
     co_await flush(of);
