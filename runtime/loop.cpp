@@ -306,7 +306,7 @@ void loop::publish_and_enter(bool may_wait) {
   unsigned min_complete = must_wait ? 1 : 0;
   std::int64_t deadline = rill::kernel::no_deadline;
   if (min_complete != 0) {
-    deadline = timers_.next_deadline();
+    deadline = timers_.wake_deadline(now);
     // Announce the sleep, then look once more: whoever posts after the look sees the announcement.
     sleeping_.store(true);
     if (message_waiting()) min_complete = 0;

@@ -77,6 +77,15 @@ std::int64_t timer_queue::next_deadline() noexcept {
   return timer_node::never;
 }
 
+std::int64_t timer_queue::wake_deadline(std::int64_t now) noexcept {
+  constexpr std::int64_t soon = 1'000'000'000;
+  const std::int64_t horizon = deadline_after(now, soon);
+  while (!heap_.empty()) {
+    if (heap_.front().key > horizon || !settle_top()) return heap_.front().key;
+  }
+  return timer_node::never;
+}
+
 void timer_queue::expire(std::int64_t now) noexcept {
   while (!heap_.empty() && heap_.front().key <= now) {
     if (settle_top()) continue;

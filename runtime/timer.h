@@ -54,6 +54,10 @@ class timer_queue {
   void remove(timer_node& node) noexcept;
   /// When the loop must wake at the latest; `timer_node::never` if no timer is armed.
   std::int64_t next_deadline() noexcept;
+  /// The same for a loop that is about to wait, at next to no cost: an entry that stands too early
+  /// by more than a second is left alone, and wakes the loop for nothing at most once a second. A
+  /// time-out on each write of a busy connection is then a store, not a removal a turn.
+  std::int64_t wake_deadline(std::int64_t now) noexcept;
   /// Calls expired() on every node whose deadline is not after `now`.
   void expire(std::int64_t now) noexcept;
   std::size_t size() const noexcept { return heap_.size(); }

@@ -142,6 +142,27 @@ TEST(timer_queue, arming_later_and_disarming_leave_the_heap_alone) {
   EXPECT_EQ(queue.size(), 0U);
 }
 
+TEST(timer_queue, a_loop_is_woken_for_a_stale_entry_only_where_it_stands_far_away) {
+  constexpr std::int64_t second = 1'000'000'000;
+  timer_queue queue;
+  std::vector<int> log;
+  note_timer timer;
+  timer.log = &log;
+  queue.arm(timer, 30 * second);
+  timer.disarm();
+  EXPECT_EQ(queue.wake_deadline(0), 30 * second);
+  EXPECT_EQ(queue.wake_deadline(29 * second), timer_node::never);
+  EXPECT_EQ(queue.size(), 0U);
+
+  queue.arm(timer, 30 * second);
+  queue.arm(timer, 40 * second);
+  EXPECT_EQ(queue.wake_deadline(0), 30 * second);
+  EXPECT_EQ(queue.wake_deadline(29 * second), 40 * second);
+  queue.expire(40 * second);
+  EXPECT_EQ(log.size(), 1U);
+  EXPECT_EQ(queue.wake_deadline(40 * second), timer_node::never);
+}
+
 TEST(timer_queue, a_timer_may_arm_itself_again_when_it_expires) {
   timer_queue queue;
   std::vector<int> log;
