@@ -42,13 +42,28 @@ std::string_view date_line(std::int64_t wall_now) {
   return last.text;
 }
 
-/// A burst of many connections at once finds so much in stock.
-constexpr std::size_t stock_max = 128;
-constexpr std::size_t stocked_size_max = 8 * 1024;
+/// Heads are needed one at a time, but for requests whose handlers or bodies take their time.
+constexpr std::size_t head_stock_max = 128;
+/// Texts are needed by all connections whose answers are being sent in one turn of the loop.
+constexpr std::size_t text_stock_max = 4096;
+/// The first piece of memory of a text: a small answer without a second allocation.
+constexpr std::size_t text_size_initial = 480;
+/// Of all texts in stock, so that large answers leave none of their memory behind.
+constexpr std::size_t text_stock_size_max = 2 * 1024 * 1024;
 
-std::vector<std::unique_ptr<scratch>>& stock() {
-  thread_local std::vector<std::unique_ptr<scratch>> all;
+std::vector<std::unique_ptr<request_head>>& head_stock() {
+  thread_local std::vector<std::unique_ptr<request_head>> all;
   return all;
+}
+
+struct texts {
+  std::vector<std::string> all;
+  std::size_t size = 0;  // of their memory
+};
+
+texts& text_stock() {
+  thread_local texts stock;
+  return stock;
 }
 
 /// Of what a handler has thrown that is no status_error.
@@ -72,24 +87,48 @@ int status_of_failure(const std::exception_ptr& failure) noexcept {
 
 }  // namespace
 
-borrowed_scratch::borrowed_scratch(const head_limits& limits) {
-  auto& all = stock();
+borrowed_head::borrowed_head(const head_limits& limits) {
+  auto& all = head_stock();
   if (all.empty()) {
-    held_ = std::make_unique<scratch>();
+    held_ = std::make_unique<request_head>();
   } else {
     held_ = std::move(all.back());
     all.pop_back();
   }
-  held_->head.set_limits(limits);
+  held_->set_limits(limits);
 }
 
-borrowed_scratch::~borrowed_scratch() {
-  auto& all = stock();
-  if (all.size() == stock_max || held_->out.capacity() > stocked_size_max) return;
-  if (all.capacity() == 0) all.reserve(stock_max);
-  held_->head.clear();
-  held_->out.clear();
-  all.push_back(std::move(held_));
+borrowed_head::~borrowed_head() {
+  auto& all = head_stock();
+  if (all.size() == head_stock_max) return;
+  held_->clear();
+  try {
+    all.push_back(std::move(held_));
+  } catch (const std::bad_alloc&) {  // then it is not kept
+  }
+}
+
+borrowed_text::borrowed_text() {
+  texts& stock = text_stock();
+  if (stock.all.empty()) {
+    held_.reserve(text_size_initial);
+    return;
+  }
+  held_ = std::move(stock.all.back());
+  stock.all.pop_back();
+  stock.size -= held_.capacity();
+}
+
+borrowed_text::~borrowed_text() {
+  texts& stock = text_stock();
+  const std::size_t size = held_.capacity();
+  if (stock.all.size() == text_stock_max || size > text_stock_size_max - stock.size) return;
+  held_.clear();
+  try {
+    stock.all.push_back(std::move(held_));
+    stock.size += size;
+  } catch (const std::bad_alloc&) {  // then it is not kept
+  }
 }
 
 void append_head(std::string& to, const response& of, const request_head& asked,
@@ -117,9 +156,7 @@ void append_head(std::string& to, const response& of, const request_head& asked,
   to.append(of.fields()).append("\r\n");
 }
 
-response refusal(http_error error) {
-  return refusal(status_of(error), make_error_code(error).message() + '\n');
-}
+std::string explain(http_error error) { return make_error_code(error).message() + '\n'; }
 
 response refusal(int status, std::string_view text) {
   return response(status, text.empty() ? std::string(reason_of(status)) + '\n' : std::string(text),

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@
 #include <rill/protocols/http/response.h>
 #include <rill/protocols/http/status.h>
 #include <rill/runtime/file.h>
+#include <rill/runtime/frame_cache.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -86,8 +88,9 @@ struct response_framing {
 void append_head(std::string& to, const response& of, const request_head& asked,
                  const response_framing& framing, std::int64_t wall_now);
 /// The answer to a request that is none.
-response refusal(http_error error);
 response refusal(int status, std::string_view text);
+/// The text of such an answer: what is wrong.
+std::string explain(http_error error);
 void report(const session_options& options, const request& asked, const std::exception_ptr& error);
 /// The answer to a request whose handler has thrown: the status of a status_error, or 500 or 503,
 /// of which on_error is told.
@@ -99,23 +102,63 @@ void write_log(access_log& to, const endpoint& peer, const request_head* head, i
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
 
-/// What a connection needs while it is busy, beside its frames.
-struct scratch {
-  request_head head;
-  std::string out;  // answers that wait to be sent
-};
-
-/// From a stock of the thread's, so that a connection that becomes busy allocates nothing.
-class borrowed_scratch {
+/// The parsed head of a request, from a stock of the thread's: its table of fields is not allocated
+/// anew for each connection that becomes busy.
+class borrowed_head {
  public:
-  explicit borrowed_scratch(const head_limits& limits);
-  borrowed_scratch(const borrowed_scratch&) = delete;
-  borrowed_scratch& operator=(const borrowed_scratch&) = delete;
-  ~borrowed_scratch();
-  scratch* operator->() const noexcept { return held_.get(); }
+  explicit borrowed_head(const head_limits& limits);
+  borrowed_head(const borrowed_head&) = delete;
+  borrowed_head& operator=(const borrowed_head&) = delete;
+  ~borrowed_head();
+  request_head& operator*() const noexcept { return *held_; }
 
  private:
-  std::unique_ptr<scratch> held_;
+  std::unique_ptr<request_head> held_;
+};
+
+/// Answers that wait to be sent, in memory from a stock of the thread's.
+class borrowed_text {
+ public:
+  borrowed_text();
+  borrowed_text(const borrowed_text&) = delete;
+  borrowed_text& operator=(const borrowed_text&) = delete;
+  ~borrowed_text();
+  std::string& operator*() noexcept { return held_; }
+
+ private:
+  std::string held_;
+};
+
+/// An object in memory of the frame cache, to be let go before the end of the coroutine that has
+/// it.
+template <class T>
+class framed {
+ public:
+  framed() = default;
+  framed(const framed&) = delete;
+  framed& operator=(const framed&) = delete;
+  ~framed() { reset(); }
+
+  template <class... Arguments>
+  T& emplace(Arguments&&... arguments) {
+    void* const memory = rill::detail::allocate_frame(sizeof(T));
+    try {
+      made_ = ::new (memory) T(std::forward<Arguments>(arguments)...);
+    } catch (...) {
+      rill::detail::free_frame(memory, sizeof(T));
+      throw;
+    }
+    return *made_;
+  }
+  void reset() noexcept {
+    if (made_ == nullptr) return;
+    T* const gone = std::exchange(made_, nullptr);
+    gone->~T();
+    rill::detail::free_frame(gone, sizeof(T));
+  }
+
+ private:
+  T* made_ = nullptr;
 };
 
 template <byte_stream Stream>
@@ -131,54 +174,63 @@ endpoint peer_of(const Stream& stream) {
 template <byte_stream Stream>
 class exchange final : public body_source, public body_writer {
  public:
+  /// `out`: where answers are collected; outlives this.
   exchange(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-           const session_options& options, const drain_signal* drain)
+           const session_options& options, const drain_signal* drain, std::string& out)
       : stream_(&stream),
         reader_(&reader),
         service_(&answering),
         options_(&options),
         peer_(peer_of(stream)),
         drain_(drain),
-        scratch_(options.head) {}
+        out_(&out),
+        borrowed_(options.head),
+        head_(&*borrowed_) {}
 
   /// Answers what the reader holds and what belongs to it. True: the connection may carry more.
-  /// All that requests need lies in this frame, which is gone while the connection is idle.
+  /// All that requests need is gone while the connection is idle, and all but the bytes of the
+  /// answers while they are being sent: of a thousand connections that are busy at once the
+  /// processor's cache then holds one set, which all use in turn.
   static task<bool> run(Stream& stream, buffered_reader<Stream>& reader, service& answering,
                         const session_options& options, const drain_signal* drain) {
-    exchange self(stream, reader, answering, options, drain);
-    std::string& out = self.scratch_->out;
+    borrowed_text text;
+    std::string& out = *text;
+    framed<exchange> busy;
+    exchange& self = busy.emplace(stream, reader, answering, options, drain, out);
     loop_clock::time_point deadline = loop_clock::now() + options.header_timeout;
     for (;;) {
       parse_state state = parse_state::incomplete;
       while (self.goes_on_ && out.size() < send_size) {
-        state = self.scratch_->head.parse(reader.buffered().text());
+        state = self.head_->parse(reader.buffered().text());
         if (state != parse_state::complete) break;
         if (!self.answer_at_once()) co_await self.answer_slowly();
         deadline = loop_clock::now() + options.header_timeout;
       }
       if (state == parse_state::failed) {
-        co_await self.refuse(refusal(self.scratch_->head.error()));
+        const http_error error = self.head_->error();
+        co_await self.refuse(status_of(error), explain(error));
         co_return false;
       }
+      const bool all_answered = self.goes_on_ && reader.buffered().empty();
+      if (all_answered) busy.reset();
       // Before more is read: the client may wait for the answers to what it has sent before.
       if (!out.empty()) {
         const auto sent = co_await as_result(
             with_timeout(options.write_timeout, stream.write_all(const_buffer(out))));
         if (!sent) co_return false;
         out.clear();
-        self.wall_now_ = 0;
       }
+      if (all_answered) co_return true;
+      self.wall_now_ = 0;
       if (!self.goes_on_) {
         if (self.lingers_) co_await self.linger();
         co_return false;
       }
       if (state == parse_state::complete) continue;
-      if (reader.buffered().empty()) co_return true;
       const auto came = co_await as_result(with_deadline(deadline, reader.fill()));
-      self.wall_now_ = 0;
       if (came && *came != 0) continue;
       if (!came && came.error().is_timeout()) {
-        co_await self.refuse(refusal(408, "the head of the request took too long\n"));
+        co_await self.refuse(408, "the head of the request took too long\n");
       }
       co_return false;
     }
@@ -206,7 +258,7 @@ class exchange final : public body_source, public body_writer {
   task<void> write(const_buffer bytes) override {
     if (bytes.empty() || !sends_body_) co_return;
     sent_size_ += bytes.size();
-    std::string& out = scratch_->out;
+    std::string& out = *out_;
     char memory[20];
     if (is_chunked_) out.append(chunk_head(bytes.size(), memory));
     if (bytes.size() < copy_size_max) {
@@ -218,7 +270,7 @@ class exchange final : public body_source, public body_writer {
     if (out.size() >= send_size) co_await flush();
   }
   task<void> flush() override {
-    std::string& out = scratch_->out;
+    std::string& out = *out_;
     if (out.empty()) co_return;
     co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(out)));
     out.clear();
@@ -246,17 +298,16 @@ class exchange final : public body_source, public body_writer {
   /// Sends what is due; false: the client is gone, or does not take it.
   task<bool> send() {
     const auto sent = co_await as_result(
-        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(scratch_->out))));
-    scratch_->out.clear();
+        with_timeout(options_->write_timeout, stream_->write_all(const_buffer(*out_))));
+    out_->clear();
     co_return sent.has_value();
   }
 
   /// More of the body.
   task<void> want_more() {
-    if (scratch_->head.expects_continue() && !said_continue_) {
+    if (head_->expects_continue() && !said_continue_) {
       said_continue_ = true;
-      if (scratch_->head.minor_version() != 0)
-        scratch_->out.append("HTTP/1.1 100 Continue\r\n\r\n");
+      if (head_->minor_version() != 0) out_->append("HTTP/1.1 100 Continue\r\n\r\n");
     }
     co_await flush();
     const auto came = co_await as_result(with_timeout(options_->body_timeout, reader_->fill()));
@@ -273,7 +324,7 @@ class exchange final : public body_source, public body_writer {
   /// there at once and small: nearly always, and then no coroutine but run() is involved.
   /// False: answer_slowly() has to go on.
   bool answer_at_once() {
-    request_head& head = scratch_->head;
+    request_head& head = *head_;
     said_continue_ = false;
     body_status_ = 0;
     if (head.framing() != body_framing::none) {
@@ -307,7 +358,8 @@ class exchange final : public body_source, public body_writer {
 
   task<void> answer_slowly() {
     if (body_.has_failed()) {
-      co_await refuse(refusal(body_.error()));
+      const http_error error = body_.error();
+      co_await refuse(status_of(error), explain(error));
       co_return;
     }
     std::optional<response> made;
@@ -335,23 +387,22 @@ class exchange final : public body_source, public body_writer {
   }
 
   void append_body(std::string_view body) {
-    scratch_->out.append(body);
+    out_->append(body);
     sent_size_ += body.size();
   }
 
   void end_request() {
-    if (options_->log != nullptr)
-      write_log(*options_->log, peer_, &scratch_->head, status_, sent_size_);
+    if (options_->log != nullptr) write_log(*options_->log, peer_, head_, status_, sent_size_);
     given_.reset();
     asked_.reset();
     failure_ = nullptr;
-    scratch_->head.clear();
+    head_->clear();
   }
 
   bool is_draining() const noexcept { return drain_ != nullptr && drain_->is_draining(); }
 
   void begin_response(const response& made) {
-    const request_head& head = scratch_->head;
+    const request_head& head = *head_;
     status_ = made.status();
     sent_size_ = 0;
     // A body that the handler has not read is read behind the answer, if it was promised.
@@ -367,7 +418,7 @@ class exchange final : public body_source, public body_writer {
     const response_framing framing{
         goes_on_, is_chunked_, !is_streamed && !http::has_no_body(made.status()), made.body_size()};
     if (wall_now_ == 0) wall_now_ = loop::current().kernel().wall_now();
-    append_head(scratch_->out, made, head, framing, wall_now_);
+    append_head(*out_, made, head, framing, wall_now_);
   }
 
   task<void> send_response(const response& made) {
@@ -386,7 +437,7 @@ class exchange final : public body_source, public body_writer {
     }
     if (!whole) {
       // Of a file goes out what is there of it.
-      if (made.body_file() == nullptr) scratch_->out.clear();
+      if (made.body_file() == nullptr) out_->clear();
       goes_on_ = false;
       lingers_ = true;
     }
@@ -402,7 +453,7 @@ class exchange final : public body_source, public body_writer {
   /// What is due, and behind it bytes from where they lie: in parts, so that a slow reader of much
   /// has write_timeout for each.
   task<void> send_behind(std::string_view bytes) {
-    std::string& out = scratch_->out;
+    std::string& out = *out_;
     std::string_view part = bytes.substr(0, part_size_max);
     const const_buffer pieces[2] = {const_buffer(out), const_buffer(part)};
     const std::span<const const_buffer> both(pieces);
@@ -466,11 +517,11 @@ class exchange final : public body_source, public body_writer {
   /// Through the buffer of the answer, piece by piece; the last one is left there.
   task<bool> copy_file(file& source, const file_part& part) {
     for (std::uint64_t done = 0; done != part.size;) {
-      const std::size_t before = scratch_->out.size();
-      scratch_->out.resize(before + std::min<std::uint64_t>(part.size - done, file_piece_size));
-      const auto room = std::as_writable_bytes(std::span<char>(scratch_->out).subspan(before));
+      const std::size_t before = out_->size();
+      out_->resize(before + std::min<std::uint64_t>(part.size - done, file_piece_size));
+      const auto room = std::as_writable_bytes(std::span<char>(*out_).subspan(before));
       const auto came = co_await as_result(source.read_at(room, part.offset + done));
-      scratch_->out.resize(before + came.value_or(0));
+      out_->resize(before + came.value_or(0));
       if (!came || *came == 0) co_return false;
       done += *came;
       sent_size_ += *came;
@@ -485,7 +536,7 @@ class exchange final : public body_source, public body_writer {
     bool whole = false;
     try {
       co_await made.body_producer()(*this);
-      if (is_chunked_) scratch_->out.append("0\r\n\r\n");
+      if (is_chunked_) out_->append("0\r\n\r\n");
       whole = true;
     } catch (...) {
       // The reader sees that the body is not whole, for it lacks its end.
@@ -511,16 +562,16 @@ class exchange final : public body_source, public body_writer {
   }
 
   /// Answers what is no request, and closes so that the answer can be read.
-  task<void> refuse(response made) {
+  task<void> refuse(int status, std::string text) {
+    const response made = refusal(status, text);
     goes_on_ = false;
     sent_size_ = 0;
     const response_framing framing{false, false, true, made.body().size()};
-    append_head(scratch_->out, made, scratch_->head, framing, loop::current().kernel().wall_now());
-    const bool is_request = scratch_->head.size() != 0;
-    if (!is_request || scratch_->head.method() != "HEAD") append_body(made.body());
+    append_head(*out_, made, *head_, framing, loop::current().kernel().wall_now());
+    const bool is_request = head_->size() != 0;
+    if (!is_request || head_->method() != "HEAD") append_body(made.body());
     if (options_->log != nullptr) {
-      write_log(*options_->log, peer_, is_request ? &scratch_->head : nullptr, made.status(),
-                sent_size_);
+      write_log(*options_->log, peer_, is_request ? head_ : nullptr, made.status(), sent_size_);
     }
     const bool is_sent = co_await send();
     if (is_sent) co_await linger();
@@ -549,7 +600,9 @@ class exchange final : public body_source, public body_writer {
   const session_options* options_;
   endpoint peer_;
   const drain_signal* drain_;
-  borrowed_scratch scratch_;
+  std::string* out_;
+  borrowed_head borrowed_;
+  request_head* head_;
   // Of the request that is being answered:
   body_decoder body_;
   std::string head_bytes_;
