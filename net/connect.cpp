@@ -187,8 +187,9 @@ void race::fail(bool timed_out) {
     if (!lookup_failure_) lookup_failure_ = resolve_error::no_address;  // of local's family
     throw io_error(lookup_failure_, "resolve", detail::printable_name(host_));
   }
+  // Nothing was begun in all that time: it is the look-up that gave no address.
+  if (failed_.empty()) throw timeout_error("resolve", detail::printable_name(host_));
   const std::string name = detail::printable_name(host_) + ':' + port_text_;
-  if (failed_.empty()) throw timeout_error("connect", name);
   // The last one gives the code. Not std::stable_partition: clang warns about libstdc++ 12's.
   std::vector<failed_attempt> ordered;
   for (const bool telling : {false, true}) {

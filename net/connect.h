@@ -47,7 +47,7 @@ static_assert(std::is_trivially_destructible_v<connect_options>);
 ///   localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: Connection refused"; the code is that
 ///   of the last one named, which is one that a peer caused, if any was. A name that does not
 ///   resolve: as resolver::resolve. timeout_error after options.timeout, with what had been tried
-///   until then.
+///   until then; "resolve HOST: Connection timed out" if the look-up had brought no address yet.
 /// Cancellation: at any time; nothing is left behind.
 /// Cost: that of the look-up, and a socket and two tasks for each attempt.
 /// Example: examples/echo_client.cpp.

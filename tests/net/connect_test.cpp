@@ -352,7 +352,7 @@ TEST(connect, times_out_while_it_still_looks_up) {
           co_await connect("a.example", 80, options);
           ADD_FAILURE() << "connected";
         } catch (const timeout_error& failure) {
-          EXPECT_STREQ(failure.what(), "connect a.example:80: Connection timed out");
+          EXPECT_STREQ(failure.what(), "resolve a.example: Connection timed out");
         }
       });
 }
