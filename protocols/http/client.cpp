@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <span>
 
+#include <rill/net/retry.h>
 #include <rill/protocols/http/client_exchange.h>
 #include <rill/protocols/http/client_head.h>
 #include <rill/protocols/http/client_pool.h>
@@ -68,6 +69,15 @@ bool is_worth_a_retry(int status) noexcept {
   return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
+retry_limits limits_of(const retry_options& chosen) noexcept {
+  retry_limits limits;
+  limits.attempt_count_max = std::max(chosen.count_max, chosen.count_max + 1);  // it may wrap round
+  limits.delay = chosen.delay;
+  limits.delay_max = chosen.delay_max;
+  limits.jitter = 0.5;
+  return limits;
+}
+
 /// Nothing of the request can have reached the server.
 bool is_before_sending(client_phase phase) noexcept {
   return phase == client_phase::resolve || phase == client_phase::connect ||
@@ -95,7 +105,7 @@ struct client::state {
   work prepare(client_request asked, bool reads_body) const;
   void follow(work& of, const client_response& from) const;
   task<client_response> attempts(work& of);
-  std::optional<std::chrono::nanoseconds> patience(const work& of, unsigned attempt,
+  std::optional<std::chrono::nanoseconds> patience(const work& of, retry_schedule& schedule,
                                                    const client_response* got,
                                                    const client_error* failure) const;
   void keep_cookies(const work& of, const response_head& head) const;
@@ -200,7 +210,8 @@ void client::state::follow(work& of, const client_response& from) const {
 // ---------------------------------------------------------------- retries
 
 task<client_response> client::state::attempts(work& of) {
-  for (unsigned attempt_number = 0;; ++attempt_number) {
+  retry_schedule schedule(limits_of(options.retry), of.deadline);
+  for (;;) {
     std::optional<client_response> got;
     std::optional<client_error> failure;
     try {
@@ -208,8 +219,7 @@ task<client_response> client::state::attempts(work& of) {
     } catch (const client_error& error) {
       failure.emplace(error);
     }
-    const auto delay =
-        patience(of, attempt_number, got ? &*got : nullptr, failure ? &*failure : nullptr);
+    const auto delay = patience(of, schedule, got ? &*got : nullptr, failure ? &*failure : nullptr);
     if (!delay) {
       if (failure) throw client_error(*failure);
       co_return std::move(*got);
@@ -223,11 +233,12 @@ task<client_response> client::state::attempts(work& of) {
 }
 
 /// How long to wait before the next attempt; nullopt: there is none.
-std::optional<std::chrono::nanoseconds> client::state::patience(const work& of, unsigned attempt,
+std::optional<std::chrono::nanoseconds> client::state::patience(const work& of,
+                                                                retry_schedule& schedule,
                                                                 const client_response* got,
                                                                 const client_error* failure) const {
-  if (attempt >= options.retry.count_max || !of.is_repeatable()) return std::nullopt;
-  std::optional<std::chrono::nanoseconds> asked_for;
+  if (!of.is_repeatable()) return std::nullopt;
+  std::chrono::nanoseconds asked_for(0);
   if (failure != nullptr) {
     const bool on_the_way = is_before_sending(failure->phase()) ||
                             failure->phase() == client_phase::send ||
@@ -240,13 +251,11 @@ std::optional<std::chrono::nanoseconds> client::state::patience(const work& of, 
     if (!on_the_way || !may_repeat || is_final) return std::nullopt;
   } else {
     if (!is_worth_a_retry(got->status()) || !is_idempotent(of.at.method)) return std::nullopt;
-    asked_for = detail::retry_after(got->head(), loop::current().kernel().wall_now());
-    if (asked_for && *asked_for > options.retry.retry_after_max) return std::nullopt;
+    const auto told = detail::retry_after(got->head(), loop::current().kernel().wall_now());
+    asked_for = told.value_or(asked_for);
+    if (asked_for > options.retry.retry_after_max) return std::nullopt;
   }
-  const auto delay = detail::retry_delay(options.retry, attempt, random_number());
-  const auto longest = std::max(delay, asked_for.value_or(std::chrono::nanoseconds(0)));
-  if (loop_clock::after(loop_clock::now(), longest) >= of.deadline) return std::nullopt;
-  return longest;
+  return schedule.next(asked_for);
 }
 
 void client::state::keep_cookies(const work& of, const response_head& head) const {

@@ -136,16 +136,4 @@ std::optional<std::chrono::nanoseconds> retry_after(const response_head& head,
   return std::clamp(*date - now, std::chrono::seconds(0), century);
 }
 
-std::chrono::nanoseconds retry_delay(const retry_options& options, unsigned number,
-                                     std::uint32_t random) noexcept {
-  std::chrono::nanoseconds delay = std::min(options.delay, options.delay_max);
-  for (unsigned i = 0; i < number && delay < options.delay_max; ++i) {
-    delay = delay > options.delay_max / 2 ? options.delay_max : delay * 2;
-  }
-  const auto half = delay.count() / 2;
-  const double share = static_cast<double>(random) / 4294967296.0;
-  return std::chrono::nanoseconds(delay.count() - half +
-                                  static_cast<std::int64_t>(static_cast<double>(half) * share));
-}
-
 }  // namespace rill::http::detail

@@ -1,5 +1,5 @@
 // The rules of a client that need no connection: the heads of its requests, where a redirect leads,
-// how long a retry waits. Private.
+// how much patience a server asks for. Private.
 // Read next: client.cpp, which obeys them.
 #pragma once
 
@@ -9,7 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include <rill/protocols/http/client_limits.h>
 #include <rill/protocols/http/client_request.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/url.h>
@@ -55,8 +54,5 @@ std::string_view method_after(int status, std::string_view method) noexcept;
 /// Retry-After (RFC 9110 section 10.2.3); nullopt without one that can be read.
 std::optional<std::chrono::nanoseconds> retry_after(const response_head& head,
                                                     std::int64_t wall_now);
-/// Before retry `number`, which counts from 0; `random` spreads it.
-std::chrono::nanoseconds retry_delay(const retry_options& options, unsigned number,
-                                     std::uint32_t random) noexcept;
 
 }  // namespace rill::http::detail

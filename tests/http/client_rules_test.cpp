@@ -259,18 +259,6 @@ TEST(http_client_retries, connect_again_whatever_the_method) {
                   });
 }
 
-TEST(http_client_retries, spread_their_delays) {
-  retry_options options;
-  options.delay = 1s;
-  options.delay_max = 10s;
-  EXPECT_EQ(detail::retry_delay(options, 0, 0), 500ms);
-  EXPECT_LT(detail::retry_delay(options, 0, UINT32_MAX), 1s);
-  EXPECT_GT(detail::retry_delay(options, 0, UINT32_MAX), 999ms);
-  EXPECT_EQ(detail::retry_delay(options, 2, 0), 2s);
-  EXPECT_EQ(detail::retry_delay(options, 4, 0), 5s);
-  EXPECT_EQ(detail::retry_delay(options, 4'000'000, 0), 5s);
-}
-
 std::optional<std::chrono::nanoseconds> retry_after(const std::string& value) {
   response_head head;
   const std::string text = "HTTP/1.1 503 Busy\r\nRetry-After: " + value + "\r\n\r\n";
