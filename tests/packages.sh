@@ -7,8 +7,9 @@ packages_build=(g++ cmake ninja-build pkg-config
   nlohmann-json3-dev)
 packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl)
 packages_clang=(clang-19 libclang-rt-19-dev)
-# For tests/examples/http_peers.py, which skips what is missing.
-packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell)
+# For tests/examples/http_peers.py and tests/originals, which skip what is missing.
+packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell
+  python3-requests)
 
 install_packages() {
   local package missing=() as_root=()
