@@ -32,6 +32,7 @@ class circuit_open_error : public io_error {
   explicit circuit_open_error(std::string_view name);
 };
 
+/// When a circuit opens, for how long, and what counts as a failure.
 class circuit_options {
  public:
   circuit_options() {}

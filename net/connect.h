@@ -15,6 +15,7 @@
 
 namespace rill {
 
+/// How connect() goes about it.
 struct connect_options {
   /// RFC 8305 section 5 and 8: recommended, and the least that is allowed.
   static constexpr std::chrono::milliseconds attempt_delay_default{250};

@@ -73,6 +73,7 @@ bool is_transient(const std::exception& error) noexcept;
 /// The same of the code alone.
 bool is_transient(const std::error_code& code) noexcept;
 
+/// What is tried again, how often, and who is told of it.
 class retry_policy {
  public:
   retry_policy() {}

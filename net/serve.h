@@ -40,6 +40,7 @@ struct serve_statistics {
   std::uint64_t cut_count = 0;       ///< handlers cancelled when the drain's time was over
 };
 
+/// The limits of one serve(), and who is told of what happens in it.
 struct serve_limits {
   /// Handlers at once; beyond it connections wait in the kernel's backlog. 0: no limit.
   std::size_t connection_max = 0;

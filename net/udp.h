@@ -10,6 +10,7 @@
 
 namespace rill {
 
+/// How a socket is bound.
 struct udp_options {
   /// Several sockets on one address, one per loop: the kernel spreads peers over them.
   bool join = false;
@@ -21,6 +22,7 @@ struct udp_options {
 };
 static_assert(std::is_trivially_destructible_v<udp_options>);
 
+/// A socket for datagrams over UDP; what all datagram sockets can do is in datagram.h.
 class udp_socket : public datagram_socket {
  public:
   /// The largest payload of a UDP datagram over IPv4: 65,535 less 20 and 8 bytes of headers.

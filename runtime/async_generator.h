@@ -125,6 +125,7 @@ class [[nodiscard]] async_generator {
   detail::promise_base* frame_;  // nulled by the chain that destroys it
 };
 
+/// What next() gives.
 template <class T>
 class async_generator<T>::next_awaiter {
  public:

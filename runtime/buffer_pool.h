@@ -32,6 +32,7 @@ struct buffer_group_options {
   unsigned ring_initial;  ///< entries lent at first; doubled whenever the ring has run dry
 };
 
+/// How many buffers a loop has, and of what size.
 struct buffer_pool_options {
   /// For messages up to a page: 16 MiB at most.
   buffer_group_options small{4096, 4096, 1024, 128};
@@ -94,6 +95,7 @@ class lease {
   buffer_pool* pool_ = nullptr;
 };
 
+/// Counters of a loop's buffers.
 struct buffer_statistics {
   std::uint64_t lent_count;     ///< leases alive or bytes waiting in sockets
   std::uint64_t starved_count;  ///< times the kernel found a ring empty

@@ -331,6 +331,7 @@ class any_result {
   std::size_t index;
   detail::stored_part_t<T> value;
 };
+/// The same of tasks without a result.
 template <>
 class any_result<void> {
  public:

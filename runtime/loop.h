@@ -104,6 +104,7 @@ class loop_object {
 };
 }  // namespace detail
 
+/// The sizes of a loop's queues and buffers.
 struct loop_options {
   queue_sizes queues{};
   buffer_pool_options buffers{};
@@ -122,6 +123,7 @@ struct loop_statistics {
   std::uint64_t message_count;     ///< messages taken from other threads
 };
 
+/// Runs tasks on one thread over one kernel. Thread rule: that thread, but for what says otherwise.
 class loop : public detail::scheduler {
  public:
   /// Opens the kernel's queues. Throws kernel_error.

@@ -24,6 +24,7 @@
 
 namespace rill {
 
+/// How the loops of a group are made.
 struct loop_group_options {
   /// Each loop's thread stays on a core of its own, if there are as many cores as loops. Threads
   /// that a task starts begin with that core; the pool of run_blocking is not bound to it.

@@ -93,6 +93,7 @@ class nursery : public detail::scope {
   bool any_destroyed_ = false;
 };
 
+/// A child with what it is called with.
 template <class Function, class... Arguments>
 struct nursery::child_of final : nursery::child_chain {
   template <class F, class... A>

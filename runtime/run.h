@@ -17,6 +17,7 @@
 
 namespace rill {
 
+/// What a program runs on.
 struct run_options {
   /// "uring", "epoll", or "auto": what the environment variable RILL_KERNEL names, else the best
   /// that works here, with a line on stderr if that is not io_uring. See make_kernel().

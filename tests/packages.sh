@@ -5,7 +5,7 @@
 packages_build=(g++ cmake ninja-build pkg-config
   liburing-dev libc-ares-dev libssl-dev libexpected-dev libcli11-dev zlib1g-dev libbrotli-dev
   nlohmann-json3-dev)
-packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl)
+packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl doxygen)
 packages_clang=(clang-19 libclang-rt-19-dev)
 # For tests/examples/http_peers.py and tests/originals, which skip what is missing.
 packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell

@@ -46,6 +46,7 @@ class certificate {
   std::shared_ptr<const detail::certificate_state> state_;
 };
 
+/// Whom a client believes, and what it offers.
 class client_options {
  public:
   client_options() {}  // no aggregate: g++ 12 destroys those twice in co_await expressions
@@ -65,6 +66,7 @@ class client_options {
   std::size_t session_count_max = 256;
 };
 
+/// What the connections of a client share: its options, read and checked once.
 class client_context {
  public:
   /// Throws io_error: bad_certificate_file, bad_options; also if the system's authorities cannot
@@ -84,6 +86,7 @@ class client_context {
 /// Whether a server wants to know its clients by certificate.
 enum class client_certificates : unsigned char { none, wanted, required };
 
+/// Who a server is, and what it offers.
 class server_options {
  public:
   server_options() {}

@@ -17,6 +17,7 @@
 
 namespace rill::echo {
 
+/// What a session adds to its answers, and how patient it is.
 struct session_options {
   /// Put before each message, which is whatever one read brings. Must outlive the session.
   std::string_view prefix = {};

@@ -40,6 +40,7 @@ std::string log_line(const exchange_record& of);
 /// One loop's thread; several may write to one file that each has opened with `append`.
 class access_log {
  public:
+  /// How much may wait to be written.
   struct limits {
     /// Lines wait at most so long.
     std::chrono::nanoseconds delay = std::chrono::milliseconds(500);

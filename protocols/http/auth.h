@@ -17,6 +17,7 @@
 
 namespace rill::http {
 
+/// Who somebody says to be.
 struct credentials {
   std::string user;
   std::string password;

@@ -14,6 +14,7 @@
 
 namespace rill::http {
 
+/// What a body may take.
 struct body_limits {
   /// Bytes of the body: 413 beyond.
   std::uint64_t size_max = 16 * 1024 * 1024;
@@ -23,6 +24,7 @@ struct body_limits {
   std::size_t trailer_size_max = 8 * 1024;
 };
 
+/// Finds the content in the bytes that follow a head, by the framing which that announces.
 class body_decoder {
  public:
   /// No body.
@@ -31,6 +33,7 @@ class body_decoder {
   explicit body_decoder(const message_head& head,
                         const body_limits& limits = body_limits()) noexcept;
 
+  /// One step of decode().
   struct piece {
     std::string_view data;  ///< of the body; within the bytes given
     std::size_t used = 0;   ///< bytes that are done with: drop them before the next call

@@ -42,6 +42,7 @@ enum class trace_event : std::uint8_t {
 };
 using trace_function = std::function<void(trace_event, std::string_view)>;
 
+/// How a client does its work. Each part has a default that is meant for production.
 class client_options {
  public:
   client_options() {}

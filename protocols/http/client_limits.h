@@ -8,6 +8,7 @@
 
 namespace rill::http {
 
+/// How many connections a client has, and keeps.
 struct pool_limits {
   /// Connections to one origin, idle or in use. Browsers open six.
   std::size_t origin_count_max = 8;

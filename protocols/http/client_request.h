@@ -81,6 +81,7 @@ struct client_timeouts {
 /// is known.
 using progress_function = std::function<void(std::uint64_t, std::optional<std::uint64_t>)>;
 
+/// A request to be sent: method, URL, fields, body, and limits of its own.
 class client_request {
  public:
   using field_list = std::vector<std::pair<std::string, std::string>>;

@@ -34,6 +34,7 @@ class client_stream {
   virtual const std::string& peer() const noexcept = 0;
 };
 
+/// A client_stream over any byte_stream.
 template <byte_stream Stream>
 class client_stream_over final : public client_stream {
  public:

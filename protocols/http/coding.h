@@ -51,6 +51,7 @@ enum class decode_error : std::uint8_t {
 /// "compressed content is corrupt"
 std::string_view message_of(decode_error error) noexcept;
 
+/// Against bodies that are small as they come and huge as they are.
 struct decode_limits {
   /// Bytes that come out.
   std::uint64_t size_max = 1ULL << 30;
@@ -71,6 +72,7 @@ class content_decoder {
   content_decoder& operator=(content_decoder&& other) noexcept;
   ~content_decoder();
 
+  /// One step of decode().
   struct piece {
     std::string_view data;  ///< at most 16 KiB, in the decoder, valid until the next call
     std::size_t used = 0;   ///< bytes that are done with

@@ -11,6 +11,7 @@
 
 namespace rill::http {
 
+/// Which answers are compressed, and how hard.
 struct compress_options {
   /// Smaller bodies go as they are: the saving would not pay for the fields. Bodies that are
   /// produced piece by piece have no size, and are compressed.

@@ -26,6 +26,7 @@ struct destination {
   loop_clock::time_point deadline;
 };
 
+/// Opens the connections of a client.
 class connector {
  public:
   connector() = default;

@@ -60,6 +60,7 @@ class set_cookie {
   bool is_http_only_ = false;
 };
 
+/// How much a jar keeps.
 struct cookie_jar_limits {
   /// RFC 6265 section 6.1 wants 3,000, 50 of each host, and 4,096 bytes of each at least.
   std::size_t count_max = 3000;

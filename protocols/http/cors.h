@@ -15,6 +15,7 @@
 
 namespace rill::http {
 
+/// Who may do what from pages of other origins.
 struct cors_rules {
   /// As browsers send them, "https://app.example.org:8443", compared as a whole; "*" alone: all.
   std::vector<std::string> origins;

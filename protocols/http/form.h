@@ -25,6 +25,7 @@
 
 namespace rill::http {
 
+/// What a form may hold.
 struct form_limits {
   /// Bytes of the body: 413 beyond. session_options::body may be less.
   std::size_t size_max = 1024 * 1024;
@@ -38,6 +39,7 @@ static_assert(std::is_trivially_destructible_v<form_limits>);
 ///   large, 415 for another media type; what request::read_some throws. All may pass.
 [[nodiscard]] task<parameter_list> read_form(request& asked, form_limits limits = form_limits());
 
+/// What an upload may hold, and where its files go.
 struct upload_options {
   /// One file has 4 GiB at most; its content is in memory never. session_options::body limits the
   /// whole, with 16 MiB unless it is set higher. Each file is an open descriptor.
@@ -80,6 +82,7 @@ class uploaded_file {
   std::uint64_t size_ = 0;
 };
 
+/// What came with a form: its fields, and its files on disk.
 class upload {
  public:
   upload() noexcept {}

@@ -17,6 +17,7 @@
 
 namespace rill::http {
 
+/// What a head may take.
 struct head_limits {
   /// Bytes of the first line: 414 beyond. RFC 9112 section 3 wants 8,000 at least.
   std::size_t start_line_size_max = 16 * 1024;
@@ -41,6 +42,7 @@ enum class body_framing : std::uint8_t {
   until_close  ///< responses only: all that comes
 };
 
+/// A field of a head, as views into its bytes.
 struct field {
   std::string_view name;   ///< as it was sent; names are compared without case
   std::string_view value;  ///< without the blanks around it
@@ -76,10 +78,12 @@ class message_head {
   void rebase(const char* base) noexcept { base_ = base; }
 
  protected:
+  /// Where a piece of text lies in the head.
   struct place {
     std::uint32_t at = 0;
     std::uint32_t size = 0;
   };
+  /// Where a field lies.
   struct field_place {
     place name;
     place value;

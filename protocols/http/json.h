@@ -22,6 +22,7 @@
 
 namespace rill::http {
 
+/// What JSON in a request may be like.
 struct json_limits {
   /// Bytes of the body: 413 beyond.
   std::size_t size_max = 1024 * 1024;

@@ -7,6 +7,7 @@
 
 namespace rill::http {
 
+/// What a file is, as its name says.
 struct media_kind {
   /// For Content-Type; text says charset=utf-8. "application/octet-stream" where nothing is known.
   std::string_view type;

@@ -24,6 +24,7 @@ enum class multipart_error : std::uint8_t {
 /// "the header of a part is malformed"
 std::string_view message_of(multipart_error error) noexcept;
 
+/// What a body of several parts may hold.
 struct multipart_limits {
   std::size_t part_count_max = 1000;
   /// Bytes of one part's header fields.
@@ -53,6 +54,7 @@ std::string write_part_head(std::string_view boundary, const part_head& part);
 /// "--BOUNDARY--" and CRLF: behind the last part.
 std::string write_multipart_end(std::string_view boundary);
 
+/// Finds the parts in the bytes of a multipart body (RFC 7578).
 class multipart_decoder {
  public:
   /// REQUIRES: a boundary as multipart_boundary() gives it.
@@ -66,6 +68,7 @@ class multipart_decoder {
     part_end,  ///< the part is whole
     failed     ///< see error()
   };
+  /// One step of decode().
   struct step {
     event what = event::more;
     std::string_view content;  ///< in the bytes given or in the decoder, until the next call

@@ -11,6 +11,7 @@
 
 namespace rill::http {
 
+/// Which requests go through which proxy.
 class proxy_settings {
  public:
   /// None.

@@ -110,6 +110,7 @@ class file_body {
   std::string after_;
 };
 
+/// An answer: status, fields, and a body that is there, on disk, or made while it is sent.
 class response {
  public:
   /// Writes the body and returns. An exception, or cancellation, closes the connection in the

@@ -51,6 +51,7 @@ class service {
   ~service() = default;
 };
 
+/// The limits of a session with one client.
 struct session_options {
   head_limits head{};
   body_limits body{};

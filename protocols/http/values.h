@@ -42,6 +42,7 @@ enum class range_answer : std::uint8_t {
   refused,  ///< none of them exists: 416
 };
 
+/// What a Range field asks for.
 struct range_request {
   range_answer answer = range_answer::whole;
   std::vector<byte_range> parts;

@@ -61,6 +61,7 @@ class trial {
 
 using scenario = std::function<void(trial& run)>;
 
+/// Which points are visited.
 struct exhaustive_options {
   std::uint64_t seed = 1;
   bool errors = true;         ///< every interaction, every errno that it can give
@@ -72,6 +73,7 @@ struct exhaustive_options {
   sim::world_options world{};
 };
 
+/// What was visited, and what was found.
 struct exhaustive_report {
   std::uint64_t interaction_count = 0;
   std::uint64_t error_count = 0;  ///< runs with an errno

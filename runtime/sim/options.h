@@ -17,6 +17,7 @@ struct duration_range {
   std::chrono::nanoseconds most;
 };
 
+/// What a world is like before anything goes wrong in it.
 struct world_options {
   /// The way of a packet between two hosts, and within one. Packets between two hosts keep their
   /// order unless udp_reordering says otherwise.

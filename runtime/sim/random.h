@@ -9,6 +9,7 @@
 
 namespace rill::sim {
 
+/// Random numbers that are the same for a seed, whatever the library.
 class random_source {
  public:
   explicit random_source(std::uint64_t seed) noexcept {

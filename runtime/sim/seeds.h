@@ -30,6 +30,7 @@ class promise_broken : public std::logic_error {
 /// the world rethrows it.
 void require(bool holds, std::string_view promise);
 
+/// Which seeds are run.
 struct seed_options {
   std::uint64_t first = 1;
   std::uint64_t count = 100;
