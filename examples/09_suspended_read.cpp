@@ -3,9 +3,9 @@
 //   build/release/bin/09_suspended_read
 //     while it waits:
 //     3 tasks
-//     `- suspended_read (examples/09_suspended_read.cpp:56): nursery of 2, 10 ms
-//        |- reader (examples/09_suspended_read.cpp:36): read 127.0.0.1:49084 (descriptor 8), 10 ms
-//        `- onlooker (examples/09_suspended_read.cpp:42): running, 10 ms
+//     `- suspended_read (examples/09_suspended_read.cpp:55): nursery of 2, 10 ms
+//        |- reader (examples/09_suspended_read.cpp:35): read 127.0.0.1:49084 (descriptor 8), 10 ms
+//        `- onlooker (examples/09_suspended_read.cpp:41): running, 10 ms
 //     it has read 5 bytes: hello
 //     operations since: 2             (the read itself, and the onlooker's write)
 //

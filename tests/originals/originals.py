@@ -28,10 +28,10 @@ def rill(name, *arguments):
     return [os.path.join(FOLDER, name), *map(str, arguments)]
 
 
-def start(command):
+def start(command, stdin=subprocess.DEVNULL):
     known = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env={**known, "PYTHONUTF8": "1"})
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**known, "PYTHONUTF8": "1"})
 
 
 def run(*commands):
@@ -137,9 +137,43 @@ class TextPeers:
                              f"{host!r}, {port}, {message!r}"),
                             ("settimeout(5.0)", f"settimeout({patience})"))
 
+    def chat_server(self, port):
+        return self.program("class ChatServer", ("12345", str(port)))
+
+    def mail_client(self, host, port):
+        return self.program("def send_email_example",
+                            ("'smtp.gmail.com', 587", f"{host!r}, {port}"),
+                            then="\nsend_email_example()\n")
+
     def requests_client(self, get_url, post_url):
         return self.program("def advanced_http_client", ("https://httpbin.org/json", get_url),
                             ("https://httpbin.org/post", post_url))
+
+
+class Chatter:
+    """A client of the chat, written from what its server does: a name when asked, then chunks."""
+
+    def __init__(self, port, name):
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.hears("NICK")
+        self.says(name)
+        self.hears(f"{name} joined the chat!")
+
+    def says(self, text):
+        self.socket.sendall(text.encode())
+
+    def hears(self, text):
+        """The next that comes, to the byte and no more."""
+        expected, came = text.encode(), b""
+        while len(came) < len(expected):
+            piece = self.socket.recv(len(expected) - len(came))
+            if not piece:
+                break
+            came += piece
+        assert came == expected, f"{came} came, not {expected}"
+
+    def leaves(self):
+        self.socket.close()
 
 
 class Stranger:
@@ -266,6 +300,61 @@ class Originals:
                 said = server.process.stdout.readline().decode()
                 self.assertRegex(said, rf"^Received from \('127\.0\.0\.1', \d+\): {message}\n$")
 
+    def test_the_chat_server_takes_our_chat_client(self):
+        if not os.path.exists(rill("chat_client")[0]):
+            self.skipTest("chat_client is not built")
+        with serving(self.peers.chat_server) as server:
+            self.assertEqual(server.greeting, f"Chat server running on localhost:{server.port}\n")
+            bob = Chatter(server.port, "bob")
+            alice = start(rill("chat_client", "localhost", server.port, "--nick", "alice"),
+                          subprocess.PIPE)
+            try:
+                bob.hears("alice joined the chat!")
+                self.assertEqual(alice.stdout.readline(), b"alice joined the chat!\n")
+                bob.says("hello alice")
+                self.assertEqual(alice.stdout.readline(), b"hello alice\n")
+                alice.stdin.write("naïve?\n".encode())
+                alice.stdin.flush()
+                bob.hears("alice: naïve?")
+                alice.stdin.close()
+                bob.hears("alice left the chat!")
+                self.assertEqual(alice.wait(PATIENCE), 0)
+            finally:
+                alice.kill()
+                alice.stdout.close()
+                alice.stderr.close()
+                alice.wait()
+                bob.leaves()
+            said = re.sub(r"\('127\.0\.0\.1', \d+\)", "PEER", server.end(signal.SIGKILL))
+        self.assertEqual(said, "Connected with PEER\nNickname of client is bob\n"
+                         "Connected with PEER\nNickname of client is alice\n")
+
+    def converse(self, port):
+        alice = Chatter(port, "alice")
+        bob = Chatter(port, "bob")
+        alice.hears("bob joined the chat!")
+        carol = Chatter(port, "carol")
+        alice.hears("carol joined the chat!")
+        bob.hears("carol joined the chat!")
+        alice.says("hello, all")
+        bob.hears("hello, all")
+        carol.hears("hello, all")
+        bob.says("žluťoučký kůň")
+        alice.hears("žluťoučký kůň")
+        carol.hears("žluťoučký kůň")
+        bob.leaves()
+        alice.hears("bob left the chat!")
+        carol.hears("bob left the chat!")
+        carol.says("two are left")
+        alice.hears("two are left")
+        alice.leaves()
+        carol.hears("alice left the chat!")
+        carol.leaves()
+
+    def test_the_chat_server_does_what_ours_does(self):
+        with serving(self.peers.chat_server) as server:
+            self.converse(server.port)
+
     # Python's clients, our servers.
 
     def test_our_echo_server_answers_the_robust_client(self):
@@ -390,6 +479,14 @@ class WithTheText(Originals, unittest.TestCase):
         cls.peers = TextPeers(path)
 
 
+class ChatServer(unittest.TestCase):
+    def test_ours_does_what_the_original_does(self):
+        if not os.path.exists(rill("chat_server")[0]):
+            self.skipTest("chat_server is not built")
+        with Running(rill("chat_server", *HERE, "--http-port", 0)) as server:
+            Originals.converse(self, server.port)
+
+
 class RobustClient(unittest.TestCase):
     """What ours promises beyond the original."""
 
@@ -414,7 +511,8 @@ class RobustClient(unittest.TestCase):
                            "--timeout", "300ms")
             script = ("set -e; conf=$(mktemp); echo 'nameserver 127.0.0.54' > $conf; "
                       "mount --bind $conf /etc/resolv.conf; rm $conf; exec \"$@\"")
-            [(output, errors, code)] = run(["unshare", "--mount", "sh", "-c", script, "sh", *command])
+            command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+            [(output, errors, code)] = run(command)
             if "unshare" in errors or "mount" in errors:
                 self.skipTest(errors)
             self.assertEqual((output, errors, code), (

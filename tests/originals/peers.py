@@ -9,6 +9,7 @@ Not here: how they are tried (originals.py).
 
 import socket
 import sys
+import threading
 import time
 from datetime import datetime
 
@@ -119,6 +120,45 @@ def robust_client(host, port, message, patience):
     print(f"Success: {reply}" if reply else "Failed to communicate with server")
 
 
+def chat_server(port):
+    """Asks each for a name, and passes what one says on to the others, chunk by chunk."""
+    members = {}  # socket: name, in the order of joining
+
+    def tell(text, sender=None):
+        for peer in list(members):
+            if peer is not sender:
+                try:
+                    peer.send(text)
+                except OSError:
+                    leave(peer)
+
+    def leave(peer):
+        name = members.pop(peer, None)
+        if name is not None:
+            tell(f"{name} left the chat!".encode())
+            peer.close()
+
+    def listen_to(peer):
+        try:
+            while text := peer.recv(1024):
+                tell(text, peer)
+        except OSError:
+            pass
+        leave(peer)
+
+    with socket.create_server(("localhost", int(port))) as listener:
+        print(f"Chat server running on localhost:{port}")
+        while True:
+            peer, address = listener.accept()
+            print("Connected with", address)
+            peer.send(b"NICK")
+            name = peer.recv(1024).decode()
+            members[peer] = name
+            print("Nickname of client is", name)
+            tell(f"{name} joined the chat!".encode())
+            threading.Thread(target=listen_to, args=(peer,)).start()
+
+
 def requests_client(get_url, post_url):
     import requests  # Debian's python3-requests
     try:
@@ -130,6 +170,25 @@ def requests_client(get_url, post_url):
         print("POST Response:", got.json())
     except requests.exceptions.RequestException as error:
         print("HTTP Error:", error)
+
+
+def mail_client(host, port):
+    """One message, after STARTTLS and a login, with what Python brings."""
+    import smtplib
+    from email.mime.text import MIMEText
+    message = MIMEText("Hello from Python!")
+    message["Subject"] = "Test Email"
+    message["From"] = "your_email@example.com"
+    message["To"] = "friend@example.com"
+    try:
+        server = smtplib.SMTP(host, int(port))
+        server.starttls()
+        server.login("your_email@example.com", "your_password")
+        server.send_message(message)
+        server.quit()
+        print("Email sent successfully!")
+    except Exception as error:
+        print(f"Email failed: {error}")
 
 
 if __name__ == "__main__":
