@@ -39,6 +39,8 @@ BANNED = [
 # have space on both sides; the && of a reference has not.
 CONDITIONAL = re.compile(r"(?<=\s)(?:&&|\|\||\?)(?=\s)")
 NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'', re.DOTALL)
+PUBLIC_CLASS = re.compile(
+    r"(?:class|struct)(?: \[\[.*\]\])? (?!std::)[\w:<>]+(?: final)?(?: : .*)? ?\{$")
 SYSTEM_HEADER = re.compile(r"#\s*include <((sys|linux|netinet|arpa)/.*|liburing\.h|ares\.h)>")
 
 
@@ -89,8 +91,26 @@ def check_source(path, lines, private):
                                "among the room's PRIVATE_HEADERS")
     if len(lines) > LINES_MAX and path not in LONG_FILES:
         yield 1, f"{len(lines)} lines, at most {LINES_MAX}; split it by responsibility"
+    if path.endswith(".h") and path.startswith(ROOMS) and path not in private:
+        yield from check_docstrings(lines)
     if path.endswith(".h") and "#pragma once" not in lines:
         yield 1, "no include guard; write #pragma once"
+
+
+def check_docstrings(lines):
+    """Doxygen finds more (tests/doxygen), but later."""
+    inside_detail = False
+    for number, line in enumerate(lines, 1):
+        if re.match(r"namespace (\w+::)*detail \{", line):
+            inside_detail = True
+        elif re.match(r"\}  // namespace .*detail$", line):
+            inside_detail = False
+        elif PUBLIC_CLASS.match(line) and not inside_detail:
+            before = number - 2
+            while re.match(r"template|\s+requires|\s+\S+>$", lines[before]):
+                before -= 1
+            if not lines[before].startswith("///"):
+                yield number, "a public class without a docstring; say in a line what it is"
 
 
 def check_awaits(text):
