@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -52,6 +53,23 @@ class buffered_reader {
   void consume(std::size_t size) noexcept {
     RILL_ASSERT(size <= buffered().size(), "more was consumed than is buffered");
     offset_ += size;
+  }
+
+  /// Bytes that were taken from the stream before. REQUIRES: nothing is buffered.
+  void put_back(std::string_view bytes) {
+    RILL_ASSERT(buffered().empty(), "bytes were put back behind others");
+    lease_.release();
+    const const_buffer all(bytes);
+    own_.assign(all.data(), all.data() + all.size());
+    offset_ = 0;
+  }
+  /// Gives away what is buffered, so that somebody else can go on with the stream.
+  std::string take_buffered() {
+    std::string all(buffered().text());
+    own_ = {};
+    lease_.release();
+    offset_ = 0;
+    return all;
   }
 
   /// Reads on, behind what is buffered, and gives how many bytes came; 0: the stream has ended.

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include <rill/net/any_stream.h>
 #include <rill/net/buffered.h>
 #include <rill/net/stream.h>
 #include <rill/runtime/timeout.h>
@@ -32,6 +33,9 @@ class client_stream {
                                                         loop_clock::time_point deadline) = 0;
   /// "10.0.0.7:8080", for errors.
   virtual const std::string& peer() const noexcept = 0;
+  /// The stream itself, for another protocol; what is buffered is not in it any more. Closed: it is
+  /// not given away. Nothing else may be called afterwards.
+  virtual any_stream take_stream() { return any_stream(); }
 };
 
 /// A client_stream over any byte_stream.
@@ -51,6 +55,7 @@ class client_stream_over final : public client_stream {
     co_return co_await as_result(with_deadline(deadline, stream_.write_all(pieces)));
   }
   const std::string& peer() const noexcept override { return peer_; }
+  any_stream take_stream() override { return any_stream(std::move(stream_)); }
 
  private:
   Stream stream_;

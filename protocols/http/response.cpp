@@ -103,6 +103,14 @@ void response::set_body(file_body body, std::string_view type) {
   file_ = std::make_shared<file_body>(std::move(body));
 }
 
+response response::upgrade(std::string_view protocol, upgrade_handler then) {
+  constexpr int switching_protocols = 101;
+  response made(switching_protocols);
+  made.set("Upgrade", protocol);
+  made.upgrade_ = std::make_shared<const upgrade_handler>(std::move(then));
+  return made;
+}
+
 response& response::set(std::string_view name, std::string_view value) & {
   check(name, value);
   if (find_line(fields(), name).empty()) {

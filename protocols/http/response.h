@@ -21,9 +21,14 @@
 #include <variant>
 #include <vector>
 
+#include <rill/net/any_stream.h>
 #include <rill/net/buffer.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/task.h>
+
+namespace rill {
+class drain_signal;
+}
 
 namespace rill::http {
 
@@ -110,6 +115,26 @@ class file_body {
   std::string after_;
 };
 
+/// A connection that speaks another protocol from now on.
+class upgraded {
+ public:
+  upgraded(any_stream of, std::string already, const endpoint& client,
+           drain_signal* draining) noexcept
+      : stream(std::move(of)), received(std::move(already)), peer(client), drain(draining) {}
+
+  any_stream stream;
+  /// What had come behind the request already: the first bytes of the new protocol.
+  std::string received;
+  endpoint peer;
+  /// Of the server that the connection belongs to, and outlives it; nullptr: it has none. The
+  /// server waits for drain_timeout until the connection has ended, then cuts it.
+  drain_signal* drain;
+};
+
+/// Goes on with the connection; when the task has ended the connection is closed. The request is
+/// gone by then: what is needed of it is captured.
+using upgrade_handler = std::function<task<void>(upgraded)>;
+
 /// An answer: status, fields, and a body that is there, on disk, or made while it is sent.
 class response {
  public:
@@ -137,6 +162,13 @@ class response {
   static response redirect(std::string_view location, int status = 302);
   /// Of unknown length: sent in chunks, to a client of HTTP/1.0 until the connection closes.
   static response stream(producer body, std::string_view type);
+
+  /// 101: the connection speaks `protocol` from now on, and belongs to `then` (RFC 9110 section
+  /// 7.8). The session answers otherwise where it cannot be: 426 to a request that does not ask for
+  /// it, or comes by HTTP/1.0; 400 to one with a body, of which the new protocol could be a part;
+  /// 503 while the server drains.
+  /// What `then` throws goes where the connection's server reports, as serve_limits::on_error.
+  static response upgrade(std::string_view protocol, upgrade_handler then);
 
   int status() const noexcept { return status_; }
   /// Adds a field, or replaces those of this name. Throws std::invalid_argument for a name that is
@@ -168,6 +200,8 @@ class response {
   std::string_view fields() const noexcept { return fields_.text(); }
   std::string_view body() const noexcept { return is_fixed_ ? fixed_ : std::string_view(body_); }
   const producer& body_producer() const noexcept { return producer_; }
+  /// nullptr: the connection goes on with HTTP.
+  const std::shared_ptr<const upgrade_handler>& upgrade_to() const noexcept { return upgrade_; }
   /// nullptr: the body is no file.
   file_body* body_file() const noexcept { return file_.get(); }
   /// What Content-Length says of a body that is not produced.
@@ -181,6 +215,7 @@ class response {
   std::string body_;
   producer producer_;
   std::shared_ptr<file_body> file_;
+  std::shared_ptr<const upgrade_handler> upgrade_;
 };
 
 /// Text that stands in a page as it is: with character references for what HTML would read.

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -141,8 +142,14 @@ void append_head(std::string& to, const response& of, const request_head& asked,
     to.append(" ").append(reason_of(of.status())).append("\r\n");
   }
   to.append(date_line(wall_now));
-  if (!framing.keeps_alive) {
-    to.append("Connection: close\r\n");
+  // A sender of Upgrade names it there (RFC 9110 section 7.8).
+  const bool offers = of.status() == 101 || of.status() == 426;
+  if (of.status() == 101) {
+    to.append("Connection: Upgrade\r\n");
+  } else if (!framing.keeps_alive) {
+    to.append(offers ? "Connection: close, Upgrade\r\n" : "Connection: close\r\n");
+  } else if (offers) {
+    to.append("Connection: Upgrade\r\n");
   } else if (asked.minor_version() == 0) {
     to.append("Connection: keep-alive\r\n");
   }
@@ -154,6 +161,25 @@ void append_head(std::string& to, const response& of, const request_head& asked,
     to.append("\r\n");
   }
   to.append(of.fields()).append("\r\n");
+}
+
+std::optional<response> upgrade_obstacle(const response& made, const request_head& asked,
+                                         bool is_draining) {
+  constexpr int bad_request = 400;
+  constexpr int upgrade_required = 426;
+  constexpr int service_unavailable = 503;
+  const std::string_view protocol = made.find("Upgrade");
+  if (asked.content_length() != 0 || asked.framing() == body_framing::chunked) {
+    return refusal(bad_request, "a request with a body cannot be upgraded\n");
+  }
+  if (asked.minor_version() == 0 || !asked.has_element("Connection", "Upgrade") ||
+      !asked.has_element("Upgrade", protocol)) {
+    response refused = refusal(upgrade_required, "upgrade to " + std::string(protocol) + '\n');
+    refused.set("Upgrade", protocol);
+    return refused;
+  }
+  if (is_draining) return refusal(service_unavailable, "the server is about to end\n");
+  return std::nullopt;
 }
 
 std::string explain(http_error error) { return make_error_code(error).message() + '\n'; }

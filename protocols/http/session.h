@@ -26,6 +26,7 @@
 #include <rill/net/stream.h>
 #include <rill/protocols/http/access_log.h>
 #include <rill/protocols/http/body.h>
+#include <rill/protocols/http/borrowed.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/request.h>
 #include <rill/protocols/http/response.h>
@@ -88,6 +89,10 @@ struct response_framing {
 /// Appends status line, Date, Connection, framing and fields, and the empty line.
 void append_head(std::string& to, const response& of, const request_head& asked,
                  const response_framing& framing, std::int64_t wall_now);
+/// Why a connection that `made` wants to upgrade stays with HTTP, as the answer; nullopt: it does
+/// not.
+std::optional<response> upgrade_obstacle(const response& made, const request_head& asked,
+                                         bool is_draining);
 /// The answer to a request that is none.
 response refusal(int status, std::string_view text);
 /// The text of such an answer: what is wrong.
@@ -103,64 +108,7 @@ void write_log(access_log& to, const endpoint& peer, const request_head* head, i
 /// "1f4\r\n"
 std::string_view chunk_head(std::size_t size, char (&memory)[20]) noexcept;
 
-/// The parsed head of a request, from a stock of the thread's: its table of fields is not allocated
-/// anew for each connection that becomes busy.
-class borrowed_head {
- public:
-  explicit borrowed_head(const head_limits& limits);
-  borrowed_head(const borrowed_head&) = delete;
-  borrowed_head& operator=(const borrowed_head&) = delete;
-  ~borrowed_head();
-  request_head& operator*() const noexcept { return *held_; }
-
- private:
-  std::unique_ptr<request_head> held_;
-};
-
-/// Answers that wait to be sent, in memory from a stock of the thread's.
-class borrowed_text {
- public:
-  borrowed_text();
-  borrowed_text(const borrowed_text&) = delete;
-  borrowed_text& operator=(const borrowed_text&) = delete;
-  ~borrowed_text();
-  std::string& operator*() noexcept { return held_; }
-
- private:
-  std::string held_;
-};
-
-/// An object in memory of the frame cache, to be let go before the end of the coroutine that has
-/// it.
-template <class T>
-class framed {
- public:
-  framed() = default;
-  framed(const framed&) = delete;
-  framed& operator=(const framed&) = delete;
-  ~framed() { reset(); }
-
-  template <class... Arguments>
-  T& emplace(Arguments&&... arguments) {
-    void* const memory = rill::detail::allocate_frame(sizeof(T));
-    try {
-      made_ = ::new (memory) T(std::forward<Arguments>(arguments)...);
-    } catch (...) {
-      rill::detail::free_frame(memory, sizeof(T));
-      throw;
-    }
-    return *made_;
-  }
-  void reset() noexcept {
-    if (made_ == nullptr) return;
-    T* const gone = std::exchange(made_, nullptr);
-    gone->~T();
-    rill::detail::free_frame(gone, sizeof(T));
-  }
-
- private:
-  T* made_ = nullptr;
-};
+using upgrade_pointer = std::shared_ptr<const upgrade_handler>;
 
 template <byte_stream Stream>
 endpoint peer_of(const Stream& stream) {
@@ -177,7 +125,8 @@ class exchange final : public body_source, public body_writer {
  public:
   /// `out`: where answers are collected; outlives this.
   exchange(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-           const session_options& options, const drain_signal* drain, std::string& out)
+           const session_options& options, const drain_signal* drain, std::string& out,
+           upgrade_pointer& upgrade)
       : stream_(&stream),
         reader_(&reader),
         service_(&answering),
@@ -185,19 +134,22 @@ class exchange final : public body_source, public body_writer {
         peer_(peer_of(stream)),
         drain_(drain),
         out_(&out),
+        upgrade_(&upgrade),
         borrowed_(options.head),
         head_(&*borrowed_) {}
 
   /// Answers what the reader holds and what belongs to it. True: the connection may carry more.
+  /// False with an `upgrade`: it may, but no HTTP.
   /// All that requests need is gone while the connection is idle, and all but the bytes of the
   /// answers while they are being sent: of a thousand connections that are busy at once the
   /// processor's cache then holds one set, which all use in turn.
   static task<bool> run(Stream& stream, buffered_reader<Stream>& reader, service& answering,
-                        const session_options& options, const drain_signal* drain) {
+                        const session_options& options, const drain_signal* drain,
+                        upgrade_pointer& upgrade) {
     borrowed_text text;
     std::string& out = *text;
     framed<exchange> busy;
-    exchange& self = busy.emplace(stream, reader, answering, options, drain, out);
+    exchange& self = busy.emplace(stream, reader, answering, options, drain, out, upgrade);
     loop_clock::time_point deadline = loop_clock::now() + options.header_timeout;
     for (;;) {
       parse_state state = parse_state::incomplete;
@@ -218,7 +170,10 @@ class exchange final : public body_source, public body_writer {
       if (!out.empty()) {
         const auto sent = co_await as_result(
             with_timeout(options.write_timeout, stream.write_all(const_buffer(out))));
-        if (!sent) co_return false;
+        if (!sent) {
+          upgrade = nullptr;
+          co_return false;
+        }
         out.clear();
       }
       if (all_answered) co_return true;
@@ -346,6 +301,7 @@ class exchange final : public body_source, public body_writer {
       return false;
     }
     if (!given_->is_ready() || !body_.is_complete()) return false;
+    if (given_->made().upgrade_to() != nullptr) replace_if_obstructed(given_->made());
     const response& made = given_->made();
     if (made.body_producer() != nullptr || made.body_file() != nullptr ||
         made.body().size() >= copy_size_max) {
@@ -383,6 +339,7 @@ class exchange final : public body_source, public body_writer {
     } else if (!made) {
       made.emplace(refusal(*options_, *asked_, failure_));
     }
+    if (made->upgrade_to() != nullptr) replace_if_obstructed(*made);
     co_await send_response(*made);
     end_request();
   }
@@ -402,6 +359,12 @@ class exchange final : public body_source, public body_writer {
 
   bool is_draining() const noexcept { return drain_ != nullptr && drain_->is_draining(); }
 
+  void replace_if_obstructed(response& made) {
+    std::optional<response> instead =
+        upgrade_obstacle(made, *head_, is_draining() || body_status_ != 0);
+    if (instead) made = std::move(*instead);
+  }
+
   void begin_response(const response& made) {
     const request_head& head = *head_;
     status_ = made.status();
@@ -420,6 +383,11 @@ class exchange final : public body_source, public body_writer {
         goes_on_, is_chunked_, !is_streamed && !http::has_no_body(made.status()), made.body_size()};
     if (wall_now_ == 0) wall_now_ = loop::current().kernel().wall_now();
     append_head(*out_, made, head, framing, wall_now_);
+    if (made.upgrade_to() == nullptr) return;
+    // What follows the request is no request.
+    *upgrade_ = made.upgrade_to();
+    goes_on_ = false;
+    lingers_ = false;
   }
 
   task<void> send_response(const response& made) {
@@ -602,6 +570,7 @@ class exchange final : public body_source, public body_writer {
   endpoint peer_;
   const drain_signal* drain_;
   std::string* out_;
+  upgrade_pointer* upgrade_;
   borrowed_head borrowed_;
   request_head* head_;
   // Of the request that is being answered:
@@ -630,6 +599,16 @@ void set_idle(Stream& stream, bool idle) noexcept {
   if constexpr (requires { stream.set_idle(idle); }) stream.set_idle(idle);
 }
 
+/// Gives the connection away. No coroutine: what the session held for HTTP is gone when the task
+/// begins, but for its frame.
+template <byte_stream Stream>
+task<void> hand_over(const upgrade_handler& to, Stream& stream, buffered_reader<Stream>& reader,
+                     drain_signal* drain) {
+  const endpoint peer = peer_of(stream);
+  std::string received = reader.take_buffered();
+  return to(upgraded(any_stream(std::move(stream)), std::move(received), peer, drain));
+}
+
 }  // namespace detail
 
 /// Answers the requests of one connection until either side ends it.
@@ -637,22 +616,29 @@ void set_idle(Stream& stream, bool idle) noexcept {
 /// Errors: none. A reset, a time-out, garbage: the connection ends, after an answer that says why
 ///   where HTTP has one (400, 408, 413, 414, 417, 431, 501, 505).
 /// Draining, with `drain` of serve(): an idle connection ends at once; what has begun is answered
-///   with "Connection: close".
+///   with "Connection: close"; an upgraded one is told by its own drain_signal.
+/// Upgrades (response::upgrade): the session goes on until the task of the new protocol has ended.
 /// Cancellation: at any time; an answer on its way may be cut.
 /// Lifetime: `answering` and what `options` points to must outlive the session.
 /// Cost: while idle one frame; while requests are answered another, from the cache, for all of them
 ///   together, and one for each handler that is a task.
 template <byte_stream Stream>
 task<> session(Stream stream, service& answering, const session_options& options,
-               const drain_signal* drain = nullptr) {
+               drain_signal* drain = nullptr) {
   buffered_reader<Stream> reader(stream);
+  detail::upgrade_pointer upgrade;
   bool goes_on = true;
   while (goes_on) {
     detail::set_idle(stream, true);
     const auto came = co_await as_result(with_timeout(options.idle_timeout, reader.fill()));
     detail::set_idle(stream, false);
     if (!came || *came == 0) co_return;
-    goes_on = co_await detail::exchange<Stream>::run(stream, reader, answering, options, drain);
+    goes_on =
+        co_await detail::exchange<Stream>::run(stream, reader, answering, options, drain, upgrade);
+    if (upgrade != nullptr) {
+      co_await detail::hand_over(*upgrade, stream, reader, drain);
+      co_return;
+    }
     if (drain != nullptr && drain->is_draining()) co_return;
   }
 }
