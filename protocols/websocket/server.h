@@ -1,0 +1,33 @@
+// WebSockets of an HTTP server: a handler answers a request with one.
+//   routes.get("/echo", [&](http::request& asked) {
+//     return websocket::accept(asked, echo, options);  // task<> echo(websocket::connection& peer)
+//   });
+// Read next: connection.h; examples/websocket_echo.cpp is a program.
+#pragma once
+
+#include <functional>
+
+#include <rill/protocols/http/request.h>
+#include <rill/protocols/http/response.h>
+#include <rill/protocols/websocket/connection.h>
+#include <rill/protocols/websocket/options.h>
+#include <rill/runtime/task.h>
+
+namespace rill::websocket {
+
+/// Speaks with one peer. When it returns the connection is closed with 1000, unless it is already;
+/// what it throws closes it with 1011 and goes where the server reports.
+using handler = std::function<task<void>(connection& peer)>;
+
+/// The answer to a request for a WebSocket: 101 and `speak`, or why not: 400, 403 (another origin),
+/// 405, 426 with the version that is spoken here. Needs http::session, which hands over the
+/// connection with what has come behind the request.
+///
+/// Draining (http::serve): each connection is closed with 1001 at once, beside its handler, whose
+///   read() then gives nothing; the handler has the rest of drain_timeout to return.
+/// Lifetime: `options` are copied; `speak` is kept as long as the connection.
+/// Cost: beside the connection's own a frame and a nursery with one waiting task, about 700 bytes.
+[[nodiscard]] http::response accept(const http::request& asked, handler speak,
+                                    const server_options& options = server_options());
+
+}  // namespace rill::websocket
