@@ -17,7 +17,6 @@ esac
 
 werror=OFF
 [[ -n ${CI:-} ]] && werror=ON
-cmake --preset "$preset" -DRILL_BUILD_TESTS=ON -DRILL_BUILD_EXAMPLES=ON -DRILL_INSTALL=ON \
-  -DRILL_WERROR=$werror
+cmake --preset "$preset" -DRILL_BUILD_TESTS=ON -DRILL_INSTALL=ON -DRILL_WERROR=$werror
 cmake --build --preset "$preset" -j "$(nproc)"
 ctest --preset "$preset" -j 2 "$@"
