@@ -7,6 +7,7 @@ RILL_ORIGINALS names a text with Python programs in it, it runs with those of th
 out of it here. README.md says which is which and what is changed.
 """
 
+import email
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -400,6 +402,31 @@ class Originals:
                          r'Content: {"message":"Hello, World!"}\n'
                          r'POST Response: {"name":"rill","type":"library"}\n\Z')
 
+    def test_our_mail_sink_takes_a_message_of_smtplib(self):
+        if not os.path.exists(rill("mail_sink")[0]):
+            self.skipTest("mail_sink is not built")
+        with tempfile.TemporaryDirectory() as folder:
+            key, chain = os.path.join(folder, "key.pem"), os.path.join(folder, "chain.pem")
+            run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                 "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", chain,
+                 "-days", "2", "-subj", "/CN=localhost"])
+            box = os.path.join(folder, "box")
+            sink = rill("mail_sink", *HERE, "--certificate", chain, "--key", key,
+                        "--user", "your_email@example.com", "--maildir", box)
+            for password, said in (("your_password", r"Email sent successfully!\n"),
+                                   ("another", r"Email failed: \(535, b'.*'\)\n")):
+                os.environ["RILL_PASSWORD"] = password
+                with Running(sink) as server:
+                    del os.environ["RILL_PASSWORD"]
+                    self.assertRegex(self.said(self.peers.mail_client("127.0.0.1", server.port)),
+                                     r"\A" + said + r"\Z")
+            [name] = os.listdir(os.path.join(box, "new"))
+            with open(os.path.join(box, "new", name), "rb") as file:
+                came = email.message_from_binary_file(file)
+        self.assertEqual((came["Subject"], came["From"], came["To"], came.get_payload().rstrip()),
+                         ("Test Email", "your_email@example.com", "friend@example.com",
+                          "Hello from Python!"))
+
     # The robust clients beside each other: the same words for the same trouble.
 
     def same(self, host, port, message="Hello Server!", patience="200ms", code=1):
@@ -484,6 +511,10 @@ class ChatServer(unittest.TestCase):
         if not os.path.exists(rill("chat_server")[0]):
             self.skipTest("chat_server is not built")
         with Running(rill("chat_server", *HERE, "--http-port", 0)) as server:
+            Originals.converse(self, server.port)
+
+    def test_so_does_the_small_one(self):
+        with Running(rill("13_small_chat")) as server:
             Originals.converse(self, server.port)
 
 
