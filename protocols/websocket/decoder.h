@@ -50,6 +50,7 @@ class message_decoder {
   message_decoder& operator=(message_decoder&&) = delete;
   ~message_decoder();
 
+  /// One step of decode().
   struct decoded {
     event what = event::nothing;
     std::size_t used = 0;   ///< bytes that are done with
