@@ -3,6 +3,7 @@
 # Installs what is missing, builds, and runs every target (or those named) that long, as many at
 # once as there are cores. Each starts from the committed corpus in a copy of it, which stays under
 # build/clang-fuzz/fuzz with the logs and the findings. Ends with 1 if there is a finding.
+# RILL_FUZZ_JOBS=N: N at once instead.
 # RILL_FUZZ_SEED=N: the same inputs in the same order, as long as the code is the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -31,7 +32,8 @@ install_packages "${packages_build[@]}" "${packages_test[@]}" "${packages_clang[
 werror=OFF
 [[ -n ${CI:-} ]] && werror=ON
 cmake --preset clang-fuzz -DRILL_WERROR=$werror >/dev/null
-cmake --build --preset clang-fuzz -j "${RILL_FUZZ_JOBS:-$(nproc)}"
+jobs=${RILL_FUZZ_JOBS:-$(nproc)}
+cmake --build --preset clang-fuzz -j "$jobs"
 
 work=build/clang-fuzz/fuzz
 mkdir -p "$work"
@@ -80,7 +82,7 @@ finish_one() {
   ((status == 0)) || found=1
 }
 for target in "${targets[@]}"; do
-  if ((${#running[@]} >= $(nproc))); then finish_one; fi
+  if ((${#running[@]} >= jobs)); then finish_one; fi
   fuzz "$target" &
   running[$!]=$target
 done
