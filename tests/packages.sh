@@ -7,9 +7,11 @@ packages_build=(g++ cmake ninja-build pkg-config
   nlohmann-json3-dev)
 packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl doxygen)
 packages_clang=(clang-19 libclang-rt-19-dev)
-# For tests/examples/http_peers.py and tests/originals, which skip what is missing.
+# For tests/examples/http_peers.py, mail.py beside it and tests/originals, which skip what is missing.
 packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell
-  python3-requests)
+  python3-requests
+  python3-aiosmtpd postfix sasl2-bin libsasl2-modules swaks libmime-tools-perl
+  libnet-ssleay-perl)
 
 install_packages() {
   local package missing=() as_root=()
@@ -33,7 +35,7 @@ install_packages() {
   echo "rill: installing ${missing[*]}"
   "${as_root[@]}" apt-get update -qq </dev/null || echo "rill: apt-get update failed; going on" >&2
   (
-    # nginx comes with a service that would be started, unless this says no (invoke-rc.d(8)).
+    # nginx and postfix come with services that would start, unless this says no (invoke-rc.d(8)).
     policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
       trap '"${as_root[@]}" rm -f "$policy"' EXIT
