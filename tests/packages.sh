@@ -9,9 +9,8 @@ packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl doxy
 packages_clang=(clang-19 libclang-rt-19-dev)
 # For tests/examples/http_peers.py, mail.py beside it and tests/originals, which skip what is missing.
 packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell
-  python3-requests
-  python3-aiosmtpd postfix sasl2-bin libsasl2-modules swaks libmime-tools-perl
-  libnet-ssleay-perl)
+  python3-requests python3-aiosmtpd postfix sasl2-bin libsasl2-modules swaks
+  libmime-tools-perl libnet-ssleay-perl)
 
 install_packages() {
   local package missing=() as_root=()

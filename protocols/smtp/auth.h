@@ -19,6 +19,7 @@ std::string_view name_of(auth_mechanism mechanism) noexcept;
 /// By its name, in capitals or not.
 std::optional<auth_mechanism> find_mechanism(std::string_view name) noexcept;
 
+/// Who a client is, and what proves it.
 class credentials {
  public:
   /// Whichever way the server offers: PLAIN, LOGIN, CRAM-MD5, the first of them. Throws

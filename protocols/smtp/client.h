@@ -73,6 +73,7 @@ enum class trace_event : std::uint8_t { note, sent, received };
 /// A line without its end; of credentials only "****" is shown.
 using trace_function = std::function<void(trace_event, std::string_view)>;
 
+/// How to connect, who to be, and how long to wait.
 class client_options {
  public:
   client_options() {}

@@ -31,6 +31,7 @@ enum class client_phase : std::uint8_t {
 /// As it stands in messages: "STARTTLS".
 std::string_view name_of(client_phase phase) noexcept;
 
+/// What a client throws: in which step, why, and whether to try again.
 class client_error : public std::runtime_error {
  public:
   /// what(): "mail.example.org:587: STARTTLS: refused: 454 4.7.0 no TLS today". `detail` is what

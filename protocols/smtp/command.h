@@ -37,6 +37,7 @@ enum class line_state : std::uint8_t {
   bare_break  ///< a CR or LF alone, or a NUL: what follows cannot be trusted
 };
 
+/// What take_line() has found.
 struct line_step {
   line_state state;
   std::string_view line;  ///< without its end, in the bytes given
@@ -46,6 +47,7 @@ struct line_step {
 /// The first line of `bytes`, if that is whole. `size_max` does not count the end.
 line_step take_line(std::string_view bytes, std::size_t size_max) noexcept;
 
+/// A line of a client, taken apart.
 struct command {
   verb what;
   std::string_view argument;  ///< what follows the verb, without blanks around it

@@ -47,6 +47,7 @@ class data_decoder {
     complete,   ///< the end was there
     bare_break  ///< a CR or LF alone: nothing that follows can be trusted
   };
+  /// What decode() has done.
   struct step {
     std::size_t used;
     state what;

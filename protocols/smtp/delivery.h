@@ -24,6 +24,7 @@ struct recipient_outcome {
   reply answer;
 };
 
+/// What client::send() gives.
 class delivery {
  public:
   delivery(outcome what, reply answer, std::string reason, std::vector<recipient_outcome> each)

@@ -16,12 +16,14 @@ constexpr notify operator|(notify left, notify right) noexcept {
   return static_cast<notify>(static_cast<unsigned>(left) | static_cast<unsigned>(right));
 }
 
+/// One of those who are to have a message.
 struct recipient {
   std::string address;
   /// Sent to servers that offer DSN, and to no others.
   notify tell = notify::standard;
 };
 
+/// One sender and any number of recipients, all of them sound addresses.
 class envelope {
  public:
   /// `from`: the address that failures are reported to; empty: none (reports themselves have

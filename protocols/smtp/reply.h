@@ -24,6 +24,7 @@ struct enhanced_status {
   friend bool operator==(const enhanced_status&, const enhanced_status&) = default;
 };
 
+/// What a server says to a command.
 class reply {
  public:
   /// Code 0: nothing was said.
@@ -53,6 +54,7 @@ class reply {
   std::vector<std::string> lines_;
 };
 
+/// What a reply may have; beyond it is smtp_error::reply_too_long.
 struct reply_limits {
   /// Bytes of a line without its end. RFC 5321 section 4.5.3.1.5 says 510; servers quote URLs.
   std::size_t line_size_max = 2000;
@@ -69,6 +71,7 @@ class reply_parser {
  public:
   explicit reply_parser(reply_limits limits = reply_limits()) noexcept : limits_(limits) {}
 
+  /// What parse() has done.
   struct step {
     std::size_t used;  ///< bytes that are done with
     parse_state state;

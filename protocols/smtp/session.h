@@ -40,6 +40,7 @@ struct session_peer {
   std::string user;  ///< whom it has authenticated as; empty: nobody
 };
 
+/// A whole message, for service::take().
 struct received_mail {
   session_peer from;
   path_argument sender;
@@ -65,6 +66,7 @@ class service {
   ~service() = default;
 };
 
+/// What a server offers, wants and bears. One object serves any number of sessions.
 class session_options {
  public:
   session_options() {}
