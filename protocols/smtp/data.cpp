@@ -51,8 +51,9 @@ void data_encoder::finish(std::string& out) {
 // ---------------------------------------------------------------- reading
 
 void data_decoder::append(std::string_view bytes, std::string& content) {
+  const std::uint64_t room = size_max_ - std::min(size_, size_max_);
+  content += bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(room, bytes.size())));
   size_ += bytes.size();
-  if (size_ <= size_max_) content += bytes;
 }
 
 data_decoder::step data_decoder::decode(std::string_view bytes, std::string& content) {
