@@ -60,7 +60,8 @@ struct request {
   std::uint16_t group = 0;
   std::uint8_t opcode = 0;
   std::uint8_t sqe_flags = 0;
-  bool started = false;  // a connect that is under way
+  bool started = false;   // a connect that is under way
+  bool notifies = false;  // a send without a copy, as far as the ring is concerned
 };
 
 /// Requests in order of submission.

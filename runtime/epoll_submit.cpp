@@ -22,6 +22,8 @@ unsigned known_sqe_flags(const io_uring_sqe& sqe) noexcept {
   return sqe.opcode == IORING_OP_CLOSE ? known | IOSQE_ASYNC : known;
 }
 constexpr unsigned known_modifiers = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT;
+constexpr unsigned known_zero_copy_modifiers =
+    IORING_RECVSEND_POLL_FIRST | unsigned{abi::send_zc_report_usage};
 constexpr std::size_t piece_max = 1024;  // UIO_MAXIOV
 
 bool is_reading(const request& asked) noexcept {
@@ -88,6 +90,16 @@ void epoll_kernel::submit(const io_uring_sqe& sqe) noexcept {
 void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
   int status = 0;
   switch (sqe.opcode) {
+    case IORING_OP_SEND_ZC:
+      // Carried out with a copy, and both completions are posted at once.
+      if ((sqe.flags & IOSQE_CQE_SKIP_SUCCESS) != 0) {
+        status = -EINVAL;
+        break;
+      }
+      asked.opcode = IORING_OP_SEND;
+      asked.notifies = true;
+      if ((sqe.ioprio & ~known_zero_copy_modifiers) != 0 || sqe.addr2 != 0) status = -EINVAL;
+      break;
     case IORING_OP_SEND:
       if (sqe.addr2 != 0) asked.group = sqe.addr_len;
       [[fallthrough]];
@@ -177,6 +189,10 @@ void epoll_kernel::start_at_descriptor(request& asked) noexcept {
     answer(asked, -ENOTSOCK);
     return;
   }
+  if (asked.notifies && on->kind != descriptor_kind::tcp) {
+    answer(asked, -EOPNOTSUPP);
+    return;
+  }
   if (reads_or_writes && on->kind == descriptor_kind::file) {
     if (asked.opcode == IORING_OP_READ && read_cached(*on, asked) == progress::finished) {
       answer(asked, asked.result);
@@ -258,7 +274,14 @@ void epoll_kernel::wait_at(watch& on, const request& asked) noexcept {
 
 void epoll_kernel::answer(const request& ended, int result, unsigned flags) noexcept {
   if (result >= 0 && (ended.sqe_flags & IOSQE_CQE_SKIP_SUCCESS) != 0) return;
-  post(ended.user_data, result, flags);
+  if (!ended.notifies) [[likely]] {
+    post(ended.user_data, result, flags);
+    return;
+  }
+  const bool reports = (ended.modifiers & abi::send_zc_report_usage) != 0;
+  post(ended.user_data, result, flags | IORING_CQE_F_MORE);
+  post(ended.user_data, reports ? static_cast<int>(abi::notification_copied) : 0,
+       IORING_CQE_F_NOTIF);
 }
 
 void epoll_kernel::end(request& waiting) noexcept {

@@ -47,6 +47,7 @@ io_uring& heap_ring::open(unsigned submission_count, unsigned completion_count) 
   cq.cqes = completions_.data();
   cq.ring_mask = completion_mask_;
   cq.ring_entries = completion_entries_;
+  ring_.features = abi::feature_reg_reg_ring;
   ring_.ring_fd = -1;  // nobody may pass it to the real ring
   ring_.enter_ring_fd = -1;
   return ring_;

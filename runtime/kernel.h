@@ -142,6 +142,10 @@ class kernel {
   /// What IORING_OP_MSG_RING names to reach this kernel's queue, or -1.
   virtual int ring_descriptor() const noexcept = 0;
 
+  /// True: what a send without a copy has lent may be read after this object is gone, until the
+  /// peer has acknowledged it.
+  virtual bool reads_after_end() const noexcept { return false; }
+
   /// Runs a job where it may block: a thread pool, or inline at a seeded time in the simulator.
   virtual void offload(offload_job& job) = 0;
 };

@@ -30,6 +30,9 @@ constexpr unsigned prefetch_distance = 4;
 // and how long those that a destructor finds closing may take. Nanoseconds.
 constexpr std::int64_t object_patience = 1'000'000'000;
 constexpr std::int64_t closing_time = 1'000'000'000;
+// How long a loop that is destroyed waits for the peers of sends without a copy: a round trip, and
+// an acknowledgement that Linux delays by 200 ms at most (TCP_DELACK_MAX). Nanoseconds.
+constexpr std::int64_t lent_time = 250'000'000;
 
 // user_data: a slot's address, which is a multiple of 8, or one of these, or both for a cancel.
 constexpr std::uint64_t cancel_bit = 2;
@@ -75,6 +78,12 @@ loop::~loop() {
     std::fprintf(stderr, "objects are left at the end of their loop:\n%s", task_tree().c_str());
     RILL_ASSERT(object_count_ == 0, "a loop was destroyed before its sockets and files");
   }
+  wait_for_lent();
+  while (lent_ != nullptr) {
+    detail::lent_memory& memory = *lent_;
+    give_back(memory);
+    memory.loop_ended(kernel_->reads_after_end());
+  }
   while (sending_count_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
   for (detail::message* late = mailbox_.exchange(nullptr); late != nullptr;) {
     std::exchange(late, late->next)->drop();
@@ -96,6 +105,17 @@ void loop::finish_closing() noexcept {
   told_ = false;
   patience_.give(closing_time);
   while (object_count_ != 0 && !told_) turn();
+  timers_.remove(patience_);
+}
+
+void loop::wait_for_lent() noexcept {
+  const bool is_mine = begun_ && ::gettid() == thread_number_;
+  if (lent_ == nullptr || !is_mine || hurry_.is_set()) return;
+  hurried_ = true;  // patience_ has nothing to say then
+  told_ = false;
+  waits_for_lent_ = true;
+  patience_.give(lent_time);
+  while (lent_ != nullptr && !told_) turn();
   timers_.remove(patience_);
 }
 
@@ -234,6 +254,24 @@ void loop::object_closed(detail::loop_object& object) noexcept {
   --object_count_;
 }
 
+void loop::lend(detail::lent_memory& memory) noexcept {
+  memory.previous_lent_ = nullptr;
+  memory.next_lent_ = lent_;
+  if (lent_ != nullptr) lent_->previous_lent_ = &memory;
+  lent_ = &memory;
+}
+
+void loop::give_back(detail::lent_memory& memory) noexcept {
+  detail::lent_memory* const before = memory.previous_lent_;
+  detail::lent_memory* const after = memory.next_lent_;
+  if (after != nullptr) after->previous_lent_ = before;
+  (before == nullptr ? lent_ : before->next_lent_) = after;
+}
+
+bool loop::is_ring_of_6_3() const noexcept {
+  return (ring_->features & abi::feature_reg_reg_ring) != 0;
+}
+
 void loop::stop() {
   if (current_loop == this) {
     cancel();
@@ -267,7 +305,8 @@ void loop::cancel() noexcept {
 }
 
 bool loop::is_idle() const noexcept {
-  return root_.ended && object_count_ == 0 && ready_count == 0;
+  return root_.ended && object_count_ == 0 && ready_count == 0 &&
+         !(waits_for_lent_ && lent_ != nullptr);
 }
 
 bool loop::turn() {

@@ -102,6 +102,27 @@ class loop_object {
   loop_object* previous_object_ = nullptr;
   loop_object* next_object_ = nullptr;
 };
+
+/// Memory that the kernel may go on reading though nobody waits for it: of a send without a copy,
+/// whose bytes the peer has not acknowledged. No task and no run() waits for these.
+class lent_memory {
+ public:
+  lent_memory(const lent_memory&) = delete;
+  lent_memory& operator=(const lent_memory&) = delete;
+  /// The loop is destroyed, and stores no completion any more. `is_read`: the kernel may read the
+  /// memory for as long as the process lives, so that it must stay as it is. Frees the rest of
+  /// this object.
+  virtual void loop_ended(bool is_read) noexcept = 0;
+
+ protected:
+  lent_memory() = default;
+  ~lent_memory() = default;
+
+ private:
+  friend class rill::loop;
+  lent_memory* previous_lent_ = nullptr;
+  lent_memory* next_lent_ = nullptr;
+};
 }  // namespace detail
 
 /// The sizes of a loop's queues and buffers.
@@ -224,6 +245,12 @@ class loop : public detail::scheduler {
   /// The same for those that can say what they are.
   void object_opened(detail::loop_object& object) noexcept;
   void object_closed(detail::loop_object& object) noexcept;
+  /// Memory is lent to the kernel until it is given back. When the loop is destroyed it waits for
+  /// a quarter of a second at most, unless it was to end at once, and lets go of the rest.
+  void lend(detail::lent_memory& memory) noexcept;
+  void give_back(detail::lent_memory& memory) noexcept;
+  /// Linux 6.3 or newer, or a kernel that does as it does.
+  bool is_ring_of_6_3() const noexcept;
 
  private:
   bool message_waiting() const noexcept { return mailbox_.load() != nullptr; }
@@ -244,6 +271,7 @@ class loop : public detail::scheduler {
   bool wait_for_objects() noexcept;
   void let_go_of_calls() noexcept;
   void finish_closing() noexcept;
+  void wait_for_lent() noexcept;
   void describe_objects(std::string& text, std::string_view between) const;
   template <class Function>
   void post_to_this_run(Function function);
@@ -274,6 +302,7 @@ class loop : public detail::scheduler {
   detail::operation* retired_ = nullptr;
   std::size_t object_count_ = 0;
   detail::loop_object* objects_ = nullptr;  // those of them that can say what they are
+  detail::lent_memory* lent_ = nullptr;
   patience patience_{*this};
   detail::result_storage<void> started_outcome_;  // of a task given to start()
   std::atomic<detail::message*> mailbox_{nullptr};
@@ -288,6 +317,7 @@ class loop : public detail::scheduler {
   loop* next_kept_ = nullptr;                 // in the list of those that could not be destroyed
   bool begun_ = false;
   bool wake_armed_ = false;
+  bool waits_for_lent_ = false;
 };
 
 template <class T>

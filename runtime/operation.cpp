@@ -58,7 +58,28 @@ void operation::wake(int with_result) noexcept {
 void operation::request_cancel() noexcept {
   if (!in_flight_ || cancel_sent_) return;
   cancel_sent_ = true;
-  loop_->submit_cancel(*this);
+  if (is_carried_) {
+    next_in_backlog_->request_cancel();
+  } else {
+    loop_->submit_cancel(*this);
+  }
+}
+
+void operation::submit_by(operation& carrier, const operation_type& type) noexcept {
+  RILL_ASSERT(!in_flight_, "an operation was submitted twice");
+  in_flight_ = true;
+  cancel_sent_ = false;
+  is_carried_ = true;
+  next_in_backlog_ = &carrier;
+  carrier.submit(type);
+}
+
+void operation::hand_back() noexcept {
+  // What is left of the carrier cannot be cancelled: an answer that nothing was found is no reason
+  // to ask again.
+  next_in_backlog_->cancel_sent_ = false;
+  in_flight_ = false;
+  is_carried_ = false;
 }
 
 void operation::cancel(chain& waiter) noexcept {

@@ -66,6 +66,18 @@ class operation final : public waiting, public timer_node {
   /// Asks the kernel to end the operation. Its CQE comes in any case.
   void request_cancel() noexcept;
 
+  /// As submit(), but it is `carrier` that the kernel knows, a slot with more completions to come
+  /// than this one waits for: whoever gets the first of them calls hand_back() here. Until then
+  /// this slot is in flight, and a request to cancel it goes to the carrier.
+  void submit_by(operation& carrier, const operation_type& type) noexcept;
+  /// Not in flight any more; the carrier goes its own way.
+  void hand_back() noexcept;
+  /// The loop is at its end and stores no completion any more.
+  void forget() noexcept {
+    in_flight_ = false;
+    cancels_pending_ = 0;
+  }
+
   /// The next wait() ends at `deadline`, nanoseconds on the loop's clock.
   void set_deadline(std::int64_t deadline) noexcept { wait_deadline_ = deadline; }
 
@@ -103,7 +115,8 @@ class operation final : public waiting, public timer_node {
   rill::loop* loop_;
   const operation_type* type_ = nullptr;
   chain* waiter_ = nullptr;
-  operation* next_in_backlog_ = nullptr;  // or in the line for large buffers, or of what is retired
+  // Or in the line for large buffers, or of what is retired; or the slot that carries this one.
+  operation* next_in_backlog_ = nullptr;
   std::int64_t wait_deadline_ = never;
   int result_ = 0;
   bool in_flight_ = false;  // submitted, or in the backlog; a final CQE is due
@@ -113,6 +126,7 @@ class operation final : public waiting, public timer_node {
   unsigned char cancels_pending_ = 0;
   bool cancel_sent_ = false;
   bool timed_out_ = false;
+  bool is_carried_ = false;
 };
 
 /// A slot from the loop's pool that lives as long as the awaiter that holds it.

@@ -12,4 +12,11 @@ namespace rill::abi {
 inline constexpr unsigned feature_no_iowait = 1U << 17;
 inline constexpr unsigned enter_no_iowait = 1U << 7;
 
+// IORING_FEAT_REG_REG_RING, Linux 6.3: the first that the features tell after Linux 6.2, which has
+// no feature of its own and brought IORING_SEND_ZC_REPORT_USAGE: the notification's result says
+// with IORING_NOTIF_USAGE_ZC_COPIED that the kernel has copied the bytes after all.
+inline constexpr unsigned feature_reg_reg_ring = 1U << 13;
+inline constexpr std::uint16_t send_zc_report_usage = 1U << 3;
+inline constexpr unsigned notification_copied = 1U << 31;
+
 }  // namespace rill::abi

@@ -126,6 +126,7 @@ class uring_kernel final : public detail::system_kernel {
   }
 
   int ring_descriptor() const noexcept override { return ring_.ring_fd; }
+  bool reads_after_end() const noexcept override { return true; }
 
  private:
   io_uring ring_{};

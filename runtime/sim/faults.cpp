@@ -108,6 +108,9 @@ fault early_end() { return fault(fault_kind::end_multishot); }
 fault late_completions(std::chrono::nanoseconds most) {
   return delayed(fault_kind::delay_completion, std::chrono::nanoseconds(1), most);
 }
+fault late_notifications(std::chrono::nanoseconds most) {
+  return delayed(fault_kind::delay_notification, std::chrono::nanoseconds(1), most);
+}
 fault disordered_completions() { return fault(fault_kind::swap_completions); }
 fault slow_submission() { return fault(fault_kind::submission_full); }
 fault completion_overflow() { return fault(fault_kind::completion_full); }

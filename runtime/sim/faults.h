@@ -31,6 +31,7 @@ enum class fault_kind : std::uint8_t {
   shorten,
   end_multishot,
   delay_completion,
+  delay_notification,
   swap_completions,
   submission_full,
   completion_full,
@@ -146,6 +147,9 @@ fault early_end();
 /// Completions are shown later than they happened. A cancel request in between finds nothing left
 /// to cancel (ENOENT), and the completion comes after all. Those of one operation keep their order.
 fault late_completions(std::chrono::nanoseconds most);
+/// Notifications of sends without a copy (stream_socket::write_all of shared_bytes) come so much
+/// later than the peer's acknowledgement, as behind a slow network card or a capture of packets.
+fault late_notifications(std::chrono::nanoseconds most);
 /// A completion overtakes the one before it, of another operation.
 fault disordered_completions();
 /// Entering the kernel takes only some of the operations that were submitted, so the submission

@@ -16,7 +16,8 @@ namespace {
 
 bool is_writing(const request& asked) noexcept {
   return asked.opcode == IORING_OP_SEND || asked.opcode == IORING_OP_SENDMSG ||
-         asked.opcode == IORING_OP_WRITE || asked.opcode == IORING_OP_CONNECT;
+         asked.opcode == IORING_OP_SEND_ZC || asked.opcode == IORING_OP_WRITE ||
+         asked.opcode == IORING_OP_CONNECT;
 }
 
 }  // namespace

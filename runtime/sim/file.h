@@ -47,6 +47,10 @@ struct request final : rill::detail::timer_node {
   std::size_t done = 0;               ///< bytes moved so far, with MSG_WAITALL
   std::size_t size_limit = SIZE_MAX;  ///< a fault cuts the transfer short
   bool started = false;               ///< connect: the first packet is out
+  bool lends = false;                 ///< a send without a copy, whose first completion is to come
+  bool notifies = false;              ///< the same, whose last completion is to come
+  bool copied = false;                ///< which is to say that there was a copy after all
+  std::uint64_t digest = 0;           ///< of the bytes that it has lent
   msghdr* header = nullptr;           ///< the user's, for results of recvmsg
   std::vector<iovec> pieces;
   unsigned name_size = 0;  ///< msg_namelen as it was submitted
@@ -107,6 +111,9 @@ class file : public std::enable_shared_from_this<file> {
   virtual bool is_on_disk() const noexcept { return false; }
   /// A fault says that the connection is lost: then it is, for both ends.
   virtual void lose_connection() {}
+  /// A send without a copy has handed its bytes over. True: they are read until somebody calls
+  /// finish() again; false: that is over.
+  virtual bool keep_until_acknowledged(request&) { return false; }
 
  protected:
   virtual progress attempt(request& tried) = 0;

@@ -43,6 +43,23 @@ class offload_event final : public rill::detail::timer_node {
   offload_job* job_;
 };
 
+namespace {
+
+/// Of memory that must stay as it is; never 0.
+std::uint64_t digest_of(const void* memory, std::size_t size) noexcept {
+  constexpr std::uint64_t prime = 0x100000001b3;  // of FNV-1a, here by words
+  std::uint64_t sum = 0xcbf29ce484222325;
+  const auto* const bytes = static_cast<const std::byte*>(memory);
+  for (std::size_t done = 0; done < size; done += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes + done, std::min(sizeof(word), size - done));
+    sum = (sum ^ word) * prime;
+  }
+  return sum | 1;
+}
+
+}  // namespace
+
 sim_kernel::sim_kernel(engine& of, node& on, std::uint32_t number)
     : engine_(&of),
       node_(&on),
@@ -137,12 +154,12 @@ void sim_kernel::post(std::uint64_t user_data, int result, unsigned flags,
 /// True when a fault lets the completion wait: then it is shown later.
 bool sim_kernel::hold(const completion& posted) noexcept {
   if (detached_ || posted.user_data <= wake_tag) return false;
-  std::int64_t time = 0;
-  if (const std::int64_t delay =
-          engine_->faults.delay_of(fault_kind::delay_completion, node_->id, posted.name);
-      delay != 0) {
-    time = engine_->now() + delay;
+  fault_board& faults = engine_->faults;
+  std::int64_t delay = faults.delay_of(fault_kind::delay_completion, node_->id, posted.name);
+  if ((posted.flags & IORING_CQE_F_NOTIF) != 0) {
+    delay += faults.delay_of(fault_kind::delay_notification, node_->id, posted.name);
   }
+  std::int64_t time = delay == 0 ? 0 : engine_->now() + delay;
   // Those of one operation keep their order.
   for (const held_completion& each : held_) {
     if (each.posted.user_data == posted.user_data) time = std::max(time, each.time);
@@ -184,7 +201,37 @@ void sim_kernel::trace_completion(const request& of, int result, unsigned flags)
                  result, flags);
 }
 
+/// The first completion of a send without a copy; the notification follows when the bytes are read
+/// no more.
+void sim_kernel::hand_over(request& sent, int result) noexcept {
+  trace_completion(sent, result, IORING_CQE_F_MORE);
+  if (sent.waits_in != nullptr) sent.waits_in->remove(sent);
+  sent.lends = false;
+  sent.notifies = true;
+  sent.copied = true;
+  post(sent.user_data, result, IORING_CQE_F_MORE, sent.name);
+  // The notification does not keep the file open.
+  const std::shared_ptr<file> target = std::move(sent.target);
+  if (result > 0 && target != nullptr && target->keep_until_acknowledged(sent)) {
+    sent.digest = digest_of(sent.memory, sent.done);
+  } else {
+    finish(sent, 0);
+  }
+}
+
 void sim_kernel::finish(request& ended, int result, unsigned flags) noexcept {
+  if (ended.lends) {
+    hand_over(ended, result);
+    return;
+  }
+  if (ended.notifies) {
+    RILL_ASSERT(
+        detached_ || ended.digest == 0 || ended.digest == digest_of(ended.memory, ended.done),
+        "bytes of a send without a copy were changed before their notification");
+    const bool reports = (ended.modifiers & rill::abi::send_zc_report_usage) != 0;
+    result = reports && ended.copied ? static_cast<int>(rill::abi::notification_copied) : 0;
+    flags = IORING_CQE_F_NOTIF;
+  }
   trace_completion(ended, result, flags);
   if (ended.waits_in != nullptr) ended.waits_in->remove(ended);
   const bool skipped = result >= 0 && (ended.sqe_flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
@@ -243,6 +290,8 @@ void sim_kernel::free_request(request& gone) noexcept {
   gone.target.reset();
   gone.done = 0;
   gone.started = false;
+  gone.lends = gone.notifies = gone.copied = false;
+  gone.digest = 0;
   gone.header = nullptr;
   gone.pieces.clear();
   gone.name_size = 0;

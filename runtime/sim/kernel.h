@@ -130,6 +130,7 @@ class sim_kernel final : public rill::kernel {
   int copy_header(request& started) noexcept;
   int copy_destination(request& started, const void* name, unsigned size) noexcept;
 
+  void hand_over(request& sent, int result) noexcept;
   void post(std::uint64_t user_data, int result, unsigned flags, const char* name = "") noexcept;
   bool hold(const completion& posted) noexcept;
   void show_held() noexcept;

@@ -24,6 +24,8 @@ constexpr unsigned sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 constexpr unsigned iovec_max = 1024;  // UIO_MAXIOV
 // Bits of sqe->ioprio that we know for receive and send.
 constexpr unsigned transfer_modifiers = IORING_RECV_MULTISHOT;
+// The same for sends without a copy.
+constexpr unsigned lending_modifiers = rill::abi::send_zc_report_usage;
 
 /// What io_recv_prep(), io_recvmsg_prep() and io_sendmsg_prep() refuse, and what we do not model.
 int check_transfer(const io_uring_sqe& sqe) noexcept {
@@ -101,6 +103,8 @@ const char* name_of_opcode(unsigned opcode) noexcept {
       return "write";
     case IORING_OP_SEND:
       return "send";
+    case IORING_OP_SEND_ZC:
+      return "send_zc";
     case IORING_OP_RECV:
       return "recv";
     case IORING_OP_MSG_RING:
@@ -128,6 +132,7 @@ bool moves_bytes(const io_uring_sqe& sqe) noexcept {
     case IORING_OP_RECVMSG:
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
+    case IORING_OP_SEND_ZC:
     case IORING_OP_READ:
     case IORING_OP_WRITE:
       return true;
@@ -165,6 +170,8 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   }
   if (const int error = engine_->interact(node_->id, started.name); error != 0) {
     if (sqe.opcode == IORING_OP_CLOSE) node_->close(sqe.fd);
+    // Without memory there is no notification either (io_send_zc_prep()).
+    started.lends = sqe.opcode == IORING_OP_SEND_ZC && error != ENOMEM;
     const std::shared_ptr<file> target = ends_connection(error) && moves_bytes(sqe)
                                              ? node_->find_file(sqe.fd)
                                              : std::shared_ptr<file>();
@@ -215,6 +222,17 @@ void sim_kernel::dispatch(request& started, const io_uring_sqe& sqe) {
     case IORING_OP_RECVMSG:
     case IORING_OP_SENDMSG:
       status = copy_header(started);
+      break;
+    case IORING_OP_SEND_ZC:
+      if ((sqe.flags & IOSQE_CQE_SKIP_SUCCESS) != 0) {
+        status = -EINVAL;
+        break;
+      }
+      started.lends = true;
+      if ((sqe.ioprio & ~lending_modifiers) != 0 || sqe.addr2 != 0) {
+        status = refuse("sends without a copy of fixed buffers, or to an address");
+      }
+      started.pieces.push_back({started.memory, sqe.len});
       break;
     case IORING_OP_SEND:
       if (sqe.addr2 != 0) {
@@ -426,7 +444,7 @@ void sim_kernel::cancel(request& asking, const io_uring_sqe& sqe) noexcept {
   const auto look_at = [&](request& each) {
     // What a disk works on ends by itself.
     if (each.is_armed()) is_busy = true;
-    if (each.waits_in != nullptr) found.push_back(&each);
+    if (each.waits_in != nullptr && !each.notifies) found.push_back(&each);
   };
   if (any || by_descriptor) {
     for (request* each = flight_first_; each != nullptr; each = each->flight_next) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <rill/runtime/sim/kernel.h>
 #include <rill/runtime/sim/tcp_socket.h>
 
 namespace rill::sim::detail {
@@ -27,6 +28,7 @@ tcp_connection::tcp_connection(node& on, const endpoint& local, const endpoint& 
 
 tcp_connection::~tcp_connection() {
   if (claimed_) node_->tcp_ports.remove(claim_);
+  while (lent_.first() != nullptr) lent_.remove(*lent_.first());
 }
 
 void tcp_connection::register_here() {
@@ -44,6 +46,7 @@ void tcp_connection::leave() {
   window_probe_.disarm();
   idle_.disarm();
   outgoing_.clear();
+  finish_lent(UINT64_MAX);
   if (claimed_) node_->tcp_ports.remove(claim_);
   claimed_ = false;
   if (!registered_) return;
@@ -251,6 +254,7 @@ void tcp_connection::take_acknowledgement(const packet& arrived) {
   const std::uint64_t data_acknowledged = std::min(acknowledged_, end);
   outgoing_.consume(static_cast<std::size_t>(data_acknowledged - data_begin_));
   data_begin_ = data_acknowledged;
+  finish_lent(data_begin_);
   // What waits for the peer's window is not in flight: it is asked for, and never given up.
   if (acknowledged_ == next_) {
     retransmission_.disarm();
@@ -403,6 +407,23 @@ std::size_t tcp_connection::write(const std::byte* from, std::size_t size) {
   outgoing_.append(from, taken);
   push();
   return taken;
+}
+
+bool tcp_connection::keep_until_acknowledged(request& sent) {
+  if (!registered_ || outgoing_.empty()) return false;
+  // Loopback copies, for what the receiver holds must not be the sender's (skb_orphan_frags_rx()).
+  sent.copied = node_->wire.find(peer_.ip, *node_) == node_;
+  sent.offset = data_end();
+  lent_.append(sent);
+  return true;
+}
+
+/// Those whose last byte lies before `acknowledged`.
+void tcp_connection::finish_lent(std::uint64_t acknowledged) {
+  while (lent_.first() != nullptr && lent_.first()->offset <= acknowledged) {
+    request& first = *lent_.first();
+    first.owner->finish(first, 0);
+  }
 }
 
 bool tcp_connection::is_writable() const noexcept {

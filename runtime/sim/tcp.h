@@ -11,6 +11,7 @@
 
 #include <rill/runtime/sim/bytes.h>
 #include <rill/runtime/sim/engine.h>
+#include <rill/runtime/sim/file.h>
 #include <rill/runtime/sim/node.h>
 #include <rill/runtime/sim/ports.h>
 
@@ -61,6 +62,9 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   bool is_writable() const noexcept;
   /// Bytes of the user's that the peer has acknowledged.
   std::uint64_t acknowledged_size() const noexcept { return data_begin_ - 1; }
+  /// Of a send without a copy, whose last bytes were written last: finishes it when the peer has
+  /// acknowledged them, or will never get them. False: that is so already.
+  bool keep_until_acknowledged(request& sent);
   const byte_queue& incoming() const noexcept { return incoming_; }
   /// The user has read this much.
   void consume(std::size_t size);
@@ -108,6 +112,7 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
   bool receive_opening(packet& arrived);
   void receive_reset();
   void take_acknowledgement(const packet& arrived);
+  void finish_lent(std::uint64_t acknowledged);
   void take_content(packet& arrived);
   void take_payload(packet& arrived);
   void take_fin();
@@ -141,6 +146,7 @@ class tcp_connection final : public std::enable_shared_from_this<tcp_connection>
 
   // Sending. Bytes from data_begin_ on lie in outgoing_; what is below next_ has been sent.
   byte_queue outgoing_;
+  request_list lent_;  ///< in order of the bytes
   std::size_t send_capacity_ = 0;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t data_begin_ = 1;

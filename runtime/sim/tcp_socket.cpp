@@ -297,6 +297,10 @@ int tcp_socket::get_option(int level, int option, void* value, unsigned& size) {
   return 0;
 }
 
+bool tcp_socket::keep_until_acknowledged(request& sent) {
+  return connection_ != nullptr && connection_->keep_until_acknowledged(sent);
+}
+
 int tcp_socket::write_now(const std::byte* from, std::size_t size) {
   if (connection_ != nullptr && connection_->state() == tcp_state::syn_sent) return -EAGAIN;
   if (const int failure = send_failure(); failure != 0) return failure;
@@ -357,6 +361,7 @@ progress tcp_socket::attempt(request& tried) {
       return receive_from(*this, tried);
     case IORING_OP_SEND:
     case IORING_OP_SENDMSG:
+    case IORING_OP_SEND_ZC:
     case IORING_OP_WRITE:
       return send(tried);
     default:

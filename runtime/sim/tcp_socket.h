@@ -26,6 +26,7 @@ class tcp_socket final : public internet_socket, private stream_end {
   int write_now(const std::byte* from, std::size_t size) override;
   int get_option(int level, int option, void* value, unsigned& size) override;
   void lose_connection() override;
+  bool keep_until_acknowledged(request& sent) override;
 
   // --- for connections on their way to accept() ---
   bool has_room() const noexcept { return ready_.size() <= backlog_; }

@@ -4,6 +4,7 @@
 #include <linux/tcp.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <optional>
@@ -200,6 +201,95 @@ TEST_P(kernel_contract, a_cancelled_send_tells_what_it_had_sent) {
   EXPECT_EQ(two[1].tag, 60U);
   EXPECT_GT(two[1].result, 0);
   EXPECT_LT(two[1].result, static_cast<int>(much.size()));
+}
+
+/// Starts a send without a copy, of tag 7.
+void start_lending(machine& on, int descriptor, const std::string& text,
+                   unsigned modifiers = rill::abi::send_zc_report_usage) {
+  io_uring_sqe& sqe = on.sqe();
+  ::io_uring_prep_send_zc(&sqe, descriptor, text.data(), text.size(), MSG_NOSIGNAL | MSG_WAITALL,
+                          modifiers);
+  sqe.user_data = 7;
+}
+
+TEST_P(kernel_contract, a_send_without_a_copy_is_answered_twice) {
+  const machine::pair ends = on().connected();
+  for (const bool reports : {true, false}) {
+    const std::string text(30'000, reports ? 'r' : 's');
+    start_lending(on(), ends.near_end, text,
+                  reports ? unsigned{rill::abi::send_zc_report_usage} : 0U);
+    const std::vector<completion> two = on().wait(2);
+    EXPECT_EQ(two[0].tag, 7U);
+    EXPECT_EQ(two[0].result, 30'000);
+    EXPECT_EQ(two[0].flags, more);
+    EXPECT_EQ(two[1].tag, 7U);
+    // Over loopback there is a copy after all.
+    EXPECT_EQ(two[1].result, reports ? static_cast<int>(rill::abi::notification_copied) : 0);
+    EXPECT_EQ(two[1].flags, unsigned{IORING_CQE_F_NOTIF});
+    std::string came;
+    EXPECT_EQ(on().receive(ends.far_end, came, text.size(), MSG_WAITALL), 30'000);
+    EXPECT_EQ(came, text);
+  }
+}
+
+TEST_P(kernel_contract, a_send_without_a_copy_that_fails_is_answered_twice_too) {
+  const machine::pair ends = on().connected();
+  int local[2];
+  ASSERT_EQ(on().calls().socket_pair(AF_UNIX, SOCK_STREAM, local), 0);
+  const std::string text(100, 'x');
+  const struct {
+    int descriptor;
+    unsigned modifiers;
+    int result;
+  } cases[] = {
+      {777, 0, -EBADF},
+      {local[0], 0, -EOPNOTSUPP},
+      {on().socket(SOCK_STREAM), 0, -EPIPE},
+      {ends.near_end, 1U << 9, -EINVAL},
+  };
+  for (const auto& each : cases) {
+    start_lending(on(), each.descriptor, text, each.modifiers);
+    const std::vector<completion> two = on().wait(2);
+    EXPECT_EQ(two[0].result, each.result);
+    EXPECT_EQ(two[0].flags, more);
+    EXPECT_EQ(two[1].tag, 7U);
+    EXPECT_EQ(two[1].result, 0);
+    EXPECT_EQ(two[1].flags, unsigned{IORING_CQE_F_NOTIF});
+  }
+  // What is refused before it has begun has nothing to follow.
+  start_lending(on(), ends.near_end, text);
+  on().ring().sq.sqes[(on().ring().sq.sqe_tail - 1) & on().ring().sq.ring_mask].flags |=
+      IOSQE_CQE_SKIP_SUCCESS;
+  const completion got = on().wait();
+  EXPECT_EQ(got.result, -EINVAL);
+  EXPECT_EQ(got.flags, 0U);
+  for (const int each : local) on().calls().close(each);
+}
+
+TEST_P(kernel_contract, what_is_cancelled_of_a_send_without_a_copy_is_the_sending) {
+  const machine::pair ends = on().connected();
+  const std::string much(std::size_t{64} << 20, 'x');
+  start_lending(on(), ends.near_end, much);
+  on().submit();
+  on().start_cancel(7, 8);
+  const std::vector<completion> two = on().wait(2);
+  EXPECT_EQ(two[0].tag, 8U);
+  EXPECT_EQ(two[0].result, 0);
+  EXPECT_EQ(two[1].tag, 7U);
+  EXPECT_GT(two[1].result, 0);
+  EXPECT_LT(two[1].result, static_cast<int>(much.size()));
+  EXPECT_EQ(two[1].flags, more);
+  // The peer has not read it, and so the kernel may read it still: no request ends that.
+  on().start_cancel(7, 9);
+  on().submit();
+  on().forget(ends.far_end);
+  on().calls().close(ends.far_end);
+  std::vector<completion> rest = on().wait(2);
+  std::sort(rest.begin(), rest.end(), [](const auto& a, const auto& b) { return a.tag < b.tag; });
+  EXPECT_EQ(rest[0].tag, 7U);
+  EXPECT_EQ(rest[0].flags, unsigned{IORING_CQE_F_NOTIF});
+  EXPECT_EQ(rest[1].tag, 9U);
+  EXPECT_EQ(rest[1].result, -ENOENT);
 }
 
 TEST_P(kernel_contract, a_send_without_waitall_may_be_short_and_waits_only_when_full) {
