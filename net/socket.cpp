@@ -21,15 +21,13 @@
 namespace rill::detail {
 namespace {
 
-// One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
-constexpr std::size_t transfer_max = std::size_t{1} << 30;
 // Full small buffers in a row after which a stream is served with large ones, and small receives
 // in a row after which it goes back.
 constexpr std::uint8_t full_before_large = 2;
 constexpr std::uint8_t small_before_small = 32;
 
 unsigned transfer_size(std::size_t size) noexcept {
-  return static_cast<unsigned>(std::min(size, transfer_max));
+  return static_cast<unsigned>(std::min(size, socket_state::transfer_max));
 }
 
 /// What ends a receive without saying anything about the stream.

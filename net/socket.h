@@ -16,6 +16,7 @@
 
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
+#include <rill/net/shared_bytes.h>
 #include <rill/runtime/buffer_pool.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/operation.h>
@@ -24,6 +25,7 @@ namespace rill::detail {
 
 class vector_storage;
 class datagram_storage;
+class shared_send;
 
 /// Bytes that were received and moved out of the loop's buffers.
 struct unread_bytes {
@@ -118,6 +120,10 @@ class socket_state {
   }
   /// The kernel's limit of pieces in one call (UIO_MAXIOV).
   static constexpr std::size_t piece_max = 1024;
+  /// One operation moves at most this many bytes; the kernel's own limit is 2 GiB less a page.
+  static constexpr std::size_t transfer_max = std::size_t{1} << 30;
+  /// See stream_socket::zero_copy_size_min.
+  static constexpr std::size_t zero_copy_size_min = 16 * 1024;
   /// A peer that sends faster than its task reads: beyond this many buffers waiting, receiving
   /// pauses until the task has caught up, so that one peer cannot drain the loop's buffers.
   static constexpr unsigned arrived_max = 4;
@@ -136,12 +142,17 @@ class socket_state {
   bool lingers : 1 = false;  ///< SO_LINGER with a time: the close may take as long
   bool is_adopted : 1 = false;
   bool was_nonblocking : 1 = false;  ///< adopted so, and released so
-  bool ended = false;                ///< the peer has finished sending
-  bool large_messages = false;       ///< which group of buffers to receive into
-  bool measured = false;             ///< the first receive has shown which
-  bool lined_up = false;             ///< for a large receive: neither armed nor idle
-  bool private_arrived = false;      ///< a datagram came while the pool was empty
-  std::uint8_t full_count = 0;       ///< full, or small, receives in a row
+  /// Of sends without a copy: when they are wanted; that the kernel refuses them here; that it has
+  /// copied all the same.
+  zero_copy lends_when : 2 = zero_copy::when_useful;
+  bool cannot_lend : 1 = false;
+  bool lending_copies : 1 = false;
+  bool ended = false;            ///< the peer has finished sending
+  bool large_messages = false;   ///< which group of buffers to receive into
+  bool measured = false;         ///< the first receive has shown which
+  bool lined_up = false;         ///< for a large receive: neither armed nor idle
+  bool private_arrived = false;  ///< a datagram came while the pool was empty
+  std::uint8_t full_count = 0;   ///< full, or small, receives in a row
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
   std::uint16_t arrived_first = none;
   std::uint16_t arrived_last = none;
@@ -153,6 +164,7 @@ class socket_state {
   operation* closer = nullptr;          ///< whoever waits for the end of close()
   std::byte* private_buffer = nullptr;  ///< of a receive while the pool was empty
   std::unique_ptr<unread_bytes> unread;
+  shared_send* shared_sends = nullptr;  ///< whose last completion has not come
   std::unique_ptr<vector_storage> vectors;
   std::unique_ptr<datagram_storage> datagrams;  ///< of datagram sockets only
 

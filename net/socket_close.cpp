@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include <rill/net/shared_send.h>
 #include <rill/net/socket.h>
 #include <rill/runtime/frame_cache.h>
 #include <rill/runtime/uring_abi.h>
@@ -92,6 +93,7 @@ void socket_state::close_if_settled() noexcept {
 
 void socket_state::closed() noexcept {
   if (closer != nullptr) closer->wake(0);
+  shared_send::forget(*this);
   this->~socket_state();
   free_frame(this, sizeof(socket_state));
 }

@@ -16,6 +16,7 @@
 
 #include <rill/net/buffer.h>
 #include <rill/net/endpoint.h>
+#include <rill/net/shared_send.h>
 #include <rill/net/socket.h>
 #include <rill/net/socket_options.h>
 #include <rill/net/stream.h>
@@ -77,6 +78,31 @@ class stream_socket : public socket_base {
     return detail::write_awaiter(*socket_, bytes, detail::socket_state::send_some_type);
   }
   [[nodiscard]] auto send(const_buffer bytes) noexcept { return write(bytes); }
+  /// Sends all of it, from zero_copy_size_min on without a copy: the kernel reads the bytes where
+  /// they are, and holds on to them, beside all other owners, until the peer has acknowledged them.
+  /// The same message may be on its way to any number of streams. Returns its size.
+  ///
+  /// Completes as write_all(const_buffer) does, when the socket's buffer has taken the bytes over;
+  ///   neither this nor the end of the stream waits for an acknowledgement. Errors are the same
+  ///   too: where the kernel refuses to do without a copy (Unix sockets, RLIMIT_MEMLOCK used up),
+  ///   the bytes are sent with one; so they are once it has said that it copied all the same.
+  /// Cancellation, and closing or destroying the stream, withdraw the operation; what the kernel
+  /// has
+  ///   taken by then goes on being sent, from memory that the loop keeps. A loop that is destroyed
+  ///   waits a quarter of a second for peers that have not acknowledged and then leaves the bytes
+  ///   to the process, for good: freed and used anew, they would be sent changed.
+  /// Cost: no allocation; one block of the frame cache until the acknowledgement; two completions.
+  ///   IORING_OP_SEND_ZC, Linux 6.0; whether it copies is told from Linux 6.3 on. On epoll there is
+  ///   a copy always.
+  [[nodiscard]] auto write_all(shared_bytes bytes) noexcept {
+    return detail::write_shared_awaiter(*socket_, std::move(bytes));
+  }
+  /// From this size on doing without the copy is worth it, in bytes. The kernel's documentation
+  /// says "around 10 KB" (networking/msg_zerocopy), users of io_uring report losses at 4 KiB and
+  /// less: pages have to be pinned, and a second completion comes for each send.
+  static constexpr std::size_t zero_copy_size_min = detail::socket_state::zero_copy_size_min;
+  void set_zero_copy(zero_copy when) noexcept { socket_->lends_when = when; }
+  zero_copy when_zero_copy() const noexcept { return socket_->lends_when; }
   /// Gathered from up to 1,024 pieces, all sent.
   [[nodiscard]] auto write_all(std::span<const const_buffer> pieces) noexcept {
     return detail::write_vector_awaiter(*socket_, pieces);

@@ -239,6 +239,42 @@ TEST(cancel_points, tcp_echo_session) {
                     {"accept", "read", "write"});
 }
 
+TEST(cancel_points, shared_bytes_to_a_slow_peer) {
+  const auto content = test::pattern(std::size_t{2} << 20);
+  const std::string failure = cancel_everywhere(
+      "shared bytes to a slow peer",
+      [&](trial& run) -> task<> {
+        tcp_listener listener = tcp_listener::bind(any_port);
+        const endpoint where = listener.local();
+        const shared_bytes message{const_buffer(content)};
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start([&]() -> task<> {
+            auto stream = co_await tcp_stream::connect(where);
+            co_await test::settle(10);
+            const auto received = co_await read_to_the_end(stream);
+            require(received.size() <= 2 * content.size(), "nothing is invented");
+            const std::size_t first = std::min(received.size(), content.size());
+            require(std::equal(received.begin(), received.begin() + static_cast<long>(first),
+                               content.begin()),
+                    "what comes is the message, as far as it comes");
+            require(!run.succeeded() || received.size() == 2 * content.size(),
+                    "it comes whole, both times");
+          });
+          co_await run.run([&]() -> task<> {
+            tcp_stream peer = co_await listener.accept();
+            peer.set_zero_copy(zero_copy::always);
+            co_await peer.write_all(message);
+            co_await peer.write_all(message);
+          });
+          if (!run.succeeded()) co_await listener.stop();
+          listener.close();  // a client that was not accepted is reset
+        });
+        while (message.owner_count() != 1) co_await sleep_for(1ms);
+      },
+      {"accept", "write"});
+  EXPECT_EQ(failure, "");
+}
+
 TEST(cancel_points, udp_exchange) {
   cancel_everywhere("udp exchange",
                     [](trial& run) -> task<> {

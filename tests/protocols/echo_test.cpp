@@ -254,5 +254,32 @@ TEST(echo_session, allocates_nothing_for_large_messages) {
   });
 }
 
+// Not of the echo session, but counted by the operator new above.
+TEST(shared_send, allocates_nothing_on_a_warm_connection) {
+  run_loop([]() -> task<> {
+    auto pair = co_await connected();
+    pair.first.set_zero_copy(zero_copy::always);
+    const shared_bytes message{const_buffer(std::vector<std::byte>(100'000))};
+    std::vector<std::byte> came(message.size());
+    const auto send = [&](int count) -> task<> {
+      for (int i = 0; i < count; ++i) {
+        co_await pair.first.write_all(message);
+        for (std::size_t have = 0; have < came.size();) {
+          have += co_await pair.second.read(std::span<std::byte>(came).subspan(have));
+        }
+        while (message.owner_count() != 1) co_await settle(1);
+      }
+    };
+    co_await send(100);
+    const std::uint64_t allocations = allocation_count.load();
+    const frame_cache_statistics before = frame_statistics();
+    co_await send(1000);
+    const frame_cache_statistics after = frame_statistics();
+    EXPECT_EQ(allocation_count.load(), allocations);
+    EXPECT_EQ(after.miss_count, before.miss_count);
+    EXPECT_EQ(after.oversize_count, before.oversize_count);
+  });
+}
+
 }  // namespace
 }  // namespace rill::test

@@ -1,4 +1,4 @@
-// Eleven scenarios, each with every interaction, moment and allocation made to fail. The number of
+// Twelve scenarios, each with every interaction, moment and allocation made to fail. The number of
 // points is printed and grows with the code. A canary shows that the runner finds what is broken.
 #include <chrono>
 #include <cstdio>
@@ -190,6 +190,61 @@ TEST_F(sim_points, pieces_gathered_and_scattered) {
     require(all.starts_with(came), "bytes come in order, none twice");
     require(!run.is_undisturbed() || came == all, "undisturbed, all of them come");
   });
+}
+
+TEST_F(sim_points, shared_bytes_to_two_streams) {
+  sim::exhaustive_options options;
+  options.world.send_buffer_size = 32 * 1024;  // so that the second message has to wait
+  options.world.receive_buffer_size = 32 * 1024;
+  visit(
+      "shared bytes to two streams",
+      [](sim::trial& run) {
+        sim::host& server = run.world().add_host("server", "10.0.0.1");
+        sim::host& client = run.world().add_host("client", "10.0.0.2");
+        std::string came[2];
+        int whole_count = 0;
+        const std::string text(20'000, 's');
+        auto& session = server.run([&]() -> task<> {
+          auto listener = tcp_listener::bind(at("0.0.0.0:80"));
+          const shared_bytes message{const_buffer(text)};
+          co_await with_nursery([&](nursery& both) -> task<> {
+            for (int i = 0; i < 2; ++i) {
+              auto peer = co_await with_timeout(patience, listener.accept());
+              both.start(
+                  [](tcp_stream to, shared_bytes bytes) -> task<> {
+                    co_await with_timeout(patience, to.write_all(bytes));
+                    co_await with_timeout(patience, to.write_all(bytes));
+                  },
+                  std::move(peer), message);
+            }
+          });
+          // What goes on being sent is let go as well, some time.
+          for (int i = 0; i < 200; ++i) {
+            if (message.owner_count() == 1) break;
+            co_await sleep_for(10ms);
+          }
+          require(message.owner_count() == 1 || !run.is_undisturbed(), "undisturbed, it is freed");
+        });
+        run.settle(1ms);
+        for (std::string& each : came) {
+          auto& reading = client.run([&]() -> task<> {
+            auto stream = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+            while (auto bytes = co_await with_timeout(patience, stream.read_lease())) {
+              each += bytes.text();
+            }
+            ++whole_count;
+          });
+          run.wait_for(reading);
+        }
+        run.run(session, client);
+        for (const std::string& each : came) {
+          require((text + text).starts_with(each), "bytes come in order, none twice");
+        }
+        require(!run.is_undisturbed() || came[0].size() + came[1].size() == 4 * text.size(),
+                "undisturbed, all of them come");
+        require(!run.is_undisturbed() || whole_count == 2, "and then the end");
+      },
+      options);
 }
 
 task<> proxy_session(tcp_stream peer) { return test::pass_on(std::move(peer), at("10.0.0.1:80")); }

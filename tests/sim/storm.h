@@ -51,6 +51,15 @@ class storm {
     maybe(sim::duplication(0.1));
     maybe(sim::reordering(0.1));
   }
+  /// What sends without a copy must bear.
+  void shake_lending() {
+    using namespace std::chrono_literals;
+    maybe(sim::late_notifications(50ms).sometimes(0.5));
+    maybe(sim::failure("send_zc", ENOBUFS).sometimes(0.2));
+    maybe(sim::failure("send_zc", ENOMEM).sometimes(0.2));
+    maybe(sim::failure("send_zc", EOPNOTSUPP).sometimes(0.02));
+    maybe(sim::failure("send_zc", ECONNRESET).sometimes(0.02));
+  }
   /// What ends connections.
   void break_connections() {
     maybe(sim::reset_after(random_.below(20'000)));
