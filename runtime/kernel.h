@@ -13,10 +13,13 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 
 struct io_uring;
 
 namespace rill {
+
+class loop;
 
 /// The kernel cannot be used here. what() is one sentence that names the cause and the remedy.
 class kernel_error : public std::runtime_error {
@@ -41,6 +44,22 @@ class offload_job {
 
  protected:
   ~offload_job() = default;
+};
+
+/// What a further loop of the process does, handed to kernel::start_thread. Its owner keeps it
+/// until the thread has been joined.
+class loop_thread {
+ public:
+  /// All of it, on a thread of its own.
+  virtual void run() noexcept = 0;
+  /// The same where there are no threads, in pieces that do not wait: the first call starts the
+  /// loop's task, each of the others takes a turn. False: this was the last, and its loop may be
+  /// gone.
+  virtual bool turn() noexcept = 0;
+  virtual loop& owner_loop() noexcept = 0;
+
+ protected:
+  ~loop_thread() = default;
 };
 
 /// Sizes of the queues, in entries; both powers of two, `completion` not less than `submission`.
@@ -148,6 +167,16 @@ class kernel {
 
   /// Runs a job where it may block: a thread pool, or inline at a seeded time in the simulator.
   virtual void offload(offload_job& job) = 0;
+
+  /// A kernel of the same kind, for a further loop of this process. Nothing is opened yet. Throws
+  /// kernel_error.
+  virtual std::unique_ptr<kernel> make_sibling() = 0;
+  /// Lets a further loop run beside this one: on a thread, which is returned to be joined, or, in
+  /// the simulator, as a program of the same host, and then there is nothing to join. `started`
+  /// runs on a loop whose kernel is this one's sibling. Throws io_error: EAGAIN.
+  virtual std::thread start_thread(loop_thread& started) = 0;
+  /// Loops have threads, which can be kept on cores.
+  virtual bool has_threads() const noexcept { return true; }
 };
 
 /// user_data of a CQE that only ends a wait.

@@ -179,9 +179,12 @@ class loop : public detail::scheduler {
   /// After main_ended(): rethrows what a task given to start() threw.
   void finish();
   /// Something is ready now, without any event from below.
-  bool is_runnable() const noexcept {
-    return ready_count != 0 || message_waiting() || buffers_.has_line();
-  }
+  bool is_runnable() const noexcept { return has_ready() || message_waiting(); }
+  /// The same but for messages, whose sender wakes a loop that sleeps.
+  bool has_ready() const noexcept { return ready_count != 0 || buffers_.has_line(); }
+  /// Sleeps until its next turn(): whoever posts meanwhile wakes the kernel, as during a wait of
+  /// enter(). REQUIRES: nothing is runnable.
+  void doze() noexcept { sleeping_.store(true); }
   std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
   /// The deadline of what may last `amount` nanoseconds from here on. `now` alone would charge it
   /// with what this turn has done before it, which may be a long computation; a few milliseconds

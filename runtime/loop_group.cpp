@@ -4,12 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <atomic>
 #include <mutex>
-#include <system_error>
 #include <thread>
-
-#include <rill/runtime/thread_pool.h>
 
 namespace rill {
 namespace {
@@ -67,10 +63,8 @@ void detail::leave_core() noexcept {
 loop_group::loop_group(unsigned loop_count, const loop_group_options& options)
     : home_(&loop::current()), options_(options) {
   RILL_ASSERT(loop_count != 0, "a group needs a loop");
-  const std::string_view kernel_name = home_->kernel().name();
-  if (kernel_name == "sim") loop_count = 1;
   for (unsigned index = 1; index < loop_count; ++index) {
-    loops_.push_back(std::make_unique<loop>(make_kernel(kernel_name), home_->options()));
+    loops_.push_back(std::make_unique<loop>(home_->kernel().make_sibling(), home_->options()));
   }
 }
 
@@ -93,22 +87,19 @@ void loop_group::stop_now() {
 }
 
 /// A thread and its loop. As a message, sent to loop 0, it says that its task has ended.
-struct detail::group_scope::member final : message {
+struct detail::group_scope::member final : message, loop_thread {
   member(group_scope& in, unsigned number, int on_core) noexcept
       : scope(&in), home(in.group_->home_), index(number), core(on_core), farewell(in) {}
 
   void deliver() noexcept override { scope->member_ended(*this); }
-  void work() noexcept;
-  void let_go() noexcept {
-    if (started) {
-      slot().send(release);
-    } else {
-      may_end.store(true);
-      may_end.notify_one();
-    }
-  }
+  void run() noexcept override;
+  bool turn() noexcept override;
+  loop& owner_loop() noexcept override { return *owned(); }
+
+  task<void> main() { return tell_completion(scope->begin(index), completed); }
+  void tell_end() noexcept;
+  void leave() noexcept;
   std::unique_ptr<loop>& owned() noexcept { return scope->group_->loops_[index - 1]; }
-  loop& slot() noexcept { return *owned(); }
 
   struct release_message final : message {
     void deliver() noexcept override { delivered = true; }
@@ -118,13 +109,13 @@ struct detail::group_scope::member final : message {
   /// begun: this one may be about to.
   struct order_message final : message {
     order_message(member& to, void (loop::*what)()) noexcept : of(&to), order(what) {}
-    void deliver() noexcept override { (of->slot().*order)(); }
+    void deliver() noexcept override { (of->owner_loop().*order)(); }
     member* of;
     void (loop::*order)();
     bool given = false;
   };
   void give(order_message& order) noexcept {
-    if (!std::exchange(order.given, true)) slot().send(order);
+    if (!std::exchange(order.given, true)) owner_loop().send(order);
   }
   /// The last that loop 0 hears of the thread: to wait for its end no longer takes time.
   struct farewell_message final : message {
@@ -141,37 +132,63 @@ struct detail::group_scope::member final : message {
   // Written by the thread before it sends itself, read by loop 0 after that.
   std::exception_ptr error;
   bool completed = false;
-  bool started = false;
+  bool takes_turns = false;
+  bool has_begun = false;  // turn() was called
   order_message stop{*this, &loop::stop};
   order_message hurry{*this, &loop::stop_now};
   release_message release;
   farewell_message farewell;
-  std::atomic<bool> may_end{false};
 };
 
-void detail::group_scope::member::work() noexcept {
+void detail::group_scope::member::run() noexcept {
   if (core >= 0) pin_to(core);
   const std::string name = "rill " + std::to_string(index);
   ::pthread_setname_np(::pthread_self(), name.c_str());
-  loop& mine = slot();
+  loop& mine = owner_loop();
   try {
-    mine.run(tell_completion(scope->begin(index), completed));
+    mine.run(main());
   } catch (...) {
     error = std::current_exception();
   }
+  tell_end();
+  if (!takes_turns) return;
+  while (!release.delivered) mine.turn();
+  leave();
+}
+
+bool detail::group_scope::member::turn() noexcept {
+  loop& mine = owner_loop();
+  try {
+    if (!std::exchange(has_begun, true)) {
+      mine.start(main());
+      return true;
+    }
+    if (mine.turn() || takes_turns) {
+      if (!release.delivered) return true;
+      leave();
+      return false;
+    }
+    mine.finish();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  tell_end();
+  return takes_turns;
+}
+
+void detail::group_scope::member::tell_end() noexcept {
+  loop& mine = owner_loop();
   // A loop whose kernel did not start, or whose task was never made, cannot take a turn.
-  started = mine.statistics().turn_count != 0;
-  const bool takes_turns = started;
-  home->send(*this);
+  const bool has_run = mine.statistics().turn_count != 0;
+  takes_turns = has_run;
   // The other loops may still have messages for this one. It counts as busy meanwhile: a loop that
   // has nothing left to wait for does not sleep.
-  if (takes_turns) {
-    mine.object_opened();
-    while (!release.delivered) mine.turn();
-    mine.object_closed();
-  } else {
-    may_end.wait(false);
-  }
+  if (has_run) mine.object_opened();
+  home->send(*this);
+}
+
+void detail::group_scope::member::leave() noexcept {
+  owner_loop().object_closed();
   // Here, and not by loop 0: a ring's registrations belong to the thread that entered it.
   loop::destroy_or_keep(std::move(owned()));
   home->send(farewell);
@@ -210,16 +227,17 @@ void detail::group_scope::suspend(promise_base& awaiting) {
 
 void detail::group_scope::start_threads() {
   int home_core = -1;
+  kernel& below = group_->home_->kernel();
   try {
-    const all_signals_blocked guard;  // signals are for the loop that reads them
-    const std::vector<int> cores = cores_for(group_->size(), group_->options_.pin);
+    const std::vector<int> cores =
+        cores_for(group_->size(), group_->options_.pin && below.has_threads());
     if (!cores.empty()) home_core = cores[0];
     members_.reserve(group_->size() - 1);
     for (unsigned index = 1; index < group_->size(); ++index) {
       members_.push_back(std::make_unique<member>(*this, index, cores.empty() ? -1 : cores[index]));
       member& made = *members_.back();
       try {
-        made.thread = std::thread([&made] { made.work(); });
+        made.thread = below.start_thread(made);
       } catch (...) {
         members_.pop_back();
         throw;
@@ -287,15 +305,30 @@ void detail::group_scope::one_ended() noexcept {
 void detail::group_scope::finish() noexcept {
   // Not joined here: they still take messages and destroy their loops, and others of this loop's
   // tasks have better to do than to wait for that.
-  for (const auto& each : members_) each->let_go();
-  if (members_.empty()) settle();
+  for (const auto& each : members_) {
+    if (each->takes_turns) {
+      each->owner_loop().send(each->release);
+    } else {
+      ++gone_count_;  // its thread has done all that it had to do
+    }
+  }
+  if (gone_count_ == members_.size()) all_gone();
 }
 
 void detail::group_scope::member_gone() noexcept {
-  if (++gone_count_ != members_.size()) return;
-  for (const auto& each : members_) each->thread.join();
+  if (++gone_count_ == members_.size()) all_gone();
+}
+
+void detail::group_scope::all_gone() noexcept {
+  bool any_pinned = false;
+  for (const auto& each : members_) {
+    if (each->thread.joinable()) each->thread.join();
+    any_pinned = any_pinned || each->core >= 0;
+    // One that never took a turn. It may hold messages that are part of the member.
+    each->owned().reset();
+  }
   members_.clear();
-  leave_core();
+  if (any_pinned) leave_core();
   settle();
 }
 

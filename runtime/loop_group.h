@@ -35,7 +35,8 @@ namespace detail {
 class group_scope;
 }
 
-/// Several loops: the one that runs here, and new ones for as many threads.
+/// Several loops: the one that runs here, and new ones for as many threads. In the simulator, which
+/// is one thread, they run on the same host in turns that the seed orders.
 ///
 /// Thread rule: made, run and destroyed in one task; stop(), stop_now(), at() and size() from any
 ///   thread while the group runs.
@@ -43,8 +44,7 @@ class group_scope;
 class loop_group {
  public:
   /// Opens the queues of `loop_count` - 1 loops, on the kernel and with the options of the loop
-  /// that runs here. In the simulator, which is one thread, the group has one loop only. Throws
-  /// kernel_error. REQUIRES: loop_count is not 0.
+  /// that runs here. Throws kernel_error. REQUIRES: loop_count is not 0.
   explicit loop_group(unsigned loop_count, const loop_group_options& options = {});
   loop_group(const loop_group&) = delete;
   loop_group& operator=(const loop_group&) = delete;
@@ -58,10 +58,13 @@ class loop_group {
   /// them. A loop whose task has ended still takes messages until all have ended. Once only.
   ///
   /// Errors: the first exception cancels the tasks of all loops and is rethrown when they have
-  ///   ended; a thread that cannot be started counts as one. Later exceptions are dropped.
+  ///   ended; a thread that cannot be started counts as one (io_error, EAGAIN). Later exceptions
+  ///   are dropped.
   /// Cancellation: of the awaiting task cancels the tasks of all loops. A task that is cancelled
   ///   by its own loop's stop() ends alone. loop::stop_now() of loop 0 reaches all.
-  /// Body: is called on every loop's thread at once; what it captures by reference is shared.
+  /// Body: is called on every loop's thread at once; what it captures by reference is shared. In
+  ///   the simulator a body that blocks its thread until another loop has done something (a mutex
+  ///   held across turns, std::latch) blocks all of them for ever.
   template <class Body>
     requires std::same_as<std::invoke_result_t<Body&, unsigned>, task<void>>
   [[nodiscard]] auto run(Body&& body) noexcept;
@@ -112,6 +115,7 @@ class group_scope : public scope {
   void one_ended() noexcept;
   void finish() noexcept;
   void member_gone() noexcept;
+  void all_gone() noexcept;
   void settle() noexcept;
 
   loop_group* group_;

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <string>
 
+#include <rill/runtime/error.h>
 #include <rill/runtime/thread_pool.h>
 
 namespace rill::detail {
@@ -194,5 +195,14 @@ void system_kernel::wake() noexcept {
 }
 
 void system_kernel::offload(offload_job& job) { thread_pool::shared().submit(job); }
+
+std::thread system_kernel::start_thread(loop_thread& started) {
+  const all_signals_blocked guard;  // signals are for the loop that reads them
+  try {
+    return std::thread([&started] { started.run(); });
+  } catch (const std::system_error& failure) {
+    throw io_error(failure.code(), "start a thread", {});
+  }
+}
 
 }  // namespace rill::detail

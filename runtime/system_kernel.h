@@ -67,6 +67,8 @@ class system_kernel : public kernel {
   void wake() noexcept override;
   int wake_descriptor() const noexcept override { return wake_descriptor_; }
   void offload(offload_job& job) override;
+  std::unique_ptr<kernel> make_sibling() override { return make_kernel(name()); }
+  std::thread start_thread(loop_thread& started) override;
 
  protected:
   /// Part of open(). Throws kernel_error.

@@ -44,6 +44,10 @@ const char* name_of(call what) noexcept {
       return "register_buffers";
     case call::unregister_buffers:
       return "unregister_buffers";
+    case call::ring:
+      return "ring";
+    case call::thread:
+      return "thread";
   }
   return "call";
 }
@@ -75,12 +79,9 @@ bool& in_program() noexcept {
   return inside;
 }
 
-void engine::trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result) {
-  trace(trace_record::kind::call, name_of(what), host, descriptor, result);
-}
-
 void engine::trace(trace_record::kind what, const char* name, std::uint32_t host,
-                   std::int64_t first, std::int64_t second, std::int64_t third) {
+                   std::int64_t first, std::int64_t second, std::int64_t third,
+                   std::uint32_t loop_number) {
   if (is_observed || is_silent) return;
   trace_record record{};
   record.time = now_;
@@ -89,6 +90,7 @@ void engine::trace(trace_record::kind what, const char* name, std::uint32_t host
   record.numbers[1] = second;
   record.numbers[2] = third;
   record.host = host;
+  record.loop_number = loop_number;
   record.what = what;
   log.add(record);
 }

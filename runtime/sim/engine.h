@@ -37,7 +37,9 @@ enum class call : std::uint8_t {
   close,
   signals,
   register_buffers,
-  unregister_buffers
+  unregister_buffers,
+  ring,
+  thread
 };
 const char* name_of(call what) noexcept;
 
@@ -87,9 +89,8 @@ class engine {
     return faults.empty() ? 0 : faults.error_for(host, name);
   }
 
-  void trace_call(std::uint32_t host, call what, int descriptor, std::int64_t result);
   void trace(trace_record::kind what, const char* name, std::uint32_t host, std::int64_t first,
-             std::int64_t second = 0, std::int64_t third = 0);
+             std::int64_t second = 0, std::int64_t third = 0, std::uint32_t loop_number = 0);
   void trace_packet(const char* name, std::uint32_t host, const packet& about);
 
   /// The first exception that left a program's task.

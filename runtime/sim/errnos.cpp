@@ -32,6 +32,9 @@ constexpr row rows[] = {
     {"link_file", {EEXIST, ENOSPC, EDQUOT, EIO, ENOMEM, EACCES}},
     {"signals", {EMFILE, ENFILE, ENOMEM}},
     {"register_buffers", {ENOMEM}},
+    // Another loop: io_uring_setup(2), pthread_create(3).
+    {"ring", {EMFILE, ENFILE, ENOMEM}},
+    {"thread", {EAGAIN}},
     // Entering: io_uring_enter(2).
     {"enter", {EAGAIN, EBUSY}},
     {"wait", {EINTR}},

@@ -126,6 +126,9 @@ void check_error(const trial_state& of) {
     require(text.size() > error.code().message().size() + 2 &&
                 text.find(error.code().message()) != text.npos,
             "an error says what was being done and why it failed: " + text);
+  } catch (const kernel_error& error) {
+    require(of.strike.what == point::kind::error,
+            std::string("undisturbed, there is a ring for each loop; but: ") + error.what());
   } catch (const std::bad_alloc&) {
     require(of.strike.what == point::kind::allocation,
             "memory is short only where it is made to be");
@@ -219,15 +222,13 @@ void trial::run(program& session, host* peer) {
   state.session_succeeded = !failed;
 
   for (program* each : state.waited_for) run_until([&] { return each->has_ended(); });
-  for (const auto& each : in.programs) {
-    if (!each->has_ended()) each->cancel();
-  }
+  in.cancel_programs();
   run_until([&] { return in.living_count == 0; });
   for (detail::host_state& each : in.hosts) {
     if (each.machine.is_down()) continue;
     const auto rings = static_cast<std::size_t>(
         std::count_if(in.programs.begin(), in.programs.end(), [&](const auto& program) {
-          return &program->on() == &each.machine && program->kernel().ring_descriptor() >= 0;
+          return &program->on() == &each.machine && program->has_ring();
         }));
     require(each.machine.open_count() == rings, "no descriptor is left; host " + each.machine.name +
                                                     " has " +

@@ -33,8 +33,7 @@ class offload_event final : public rill::detail::timer_node {
   void expired() noexcept override {
     std::erase(kernel_->offloaded_, this);
     job_->run();
-    job_->finished();
-    if (kernel_->on_completion) kernel_->on_completion();  // it has left a message for the loop
+    job_->finished();  // which leaves a message for the loop, and wakes it
     delete this;
   }
 
@@ -60,15 +59,21 @@ std::uint64_t digest_of(const void* memory, std::size_t size) noexcept {
 
 }  // namespace
 
-sim_kernel::sim_kernel(engine& of, node& on, std::uint32_t number)
+sim_kernel::sim_kernel(engine& of, node& on, std::uint32_t number, loop_driver* driver)
     : engine_(&of),
       node_(&on),
+      driver_(driver),
+      loop_number_(on.next_loop_number()),
       random_(of.seed, "kernel", number),
       disk_random_(of.seed, "disk time", number),
-      show_(of.events, *this, &sim_kernel::show_held) {}
+      wake_random_(of.seed, "wake", number),
+      show_(of.events, *this, &sim_kernel::show_held),
+      wake_(of.events, *this, &sim_kernel::woken) {}
 
 sim_kernel::~sim_kernel() {
-  on_completion = nullptr;
+  RILL_ASSERT(offloaded_.empty(), "a loop was destroyed before its blocking calls had ended");
+  if (driver_ != nullptr) driver_->kernel_gone();
+  driver_ = nullptr;
   while (flight_first_ != nullptr) {
     request& each = *flight_first_;
     if (each.waits_in != nullptr) each.waits_in->remove(each);
@@ -81,6 +86,7 @@ sim_kernel::~sim_kernel() {
 // ---------------------------------------------------------------- the queues
 
 io_uring& sim_kernel::open(const queue_sizes& sizes) {
+  const below_program here;
   if (!std::has_single_bit(sizes.submission) || sizes.submission > rill::detail::ring_entry_max ||
       !std::has_single_bit(sizes.completion) ||
       sizes.completion > 2 * rill::detail::ring_entry_max || sizes.completion < sizes.submission) {
@@ -189,16 +195,15 @@ void sim_kernel::show(const completion& posted) noexcept {
   if (!overflow_.empty() || crowded || !place(posted)) {
     overflow_.push_back(posted);
     queues_.tell_overflow(true);
-    engine_->trace(trace_record::kind::note, "completion queue overflow", node_->id,
-                   static_cast<std::int64_t>(overflow_.size()));
+    trace(trace_record::kind::note, "completion queue overflow",
+          static_cast<std::int64_t>(overflow_.size()));
   }
-  if (on_completion) on_completion();
+  if (driver_ != nullptr && !detached_) driver_->needs_turn();
 }
 
 void sim_kernel::trace_completion(const request& of, int result, unsigned flags) noexcept {
   if (detached_) return;
-  engine_->trace(trace_record::kind::complete, name_of_opcode(of.opcode), node_->id, of.descriptor,
-                 result, flags);
+  trace(trace_record::kind::complete, name_of_opcode(of.opcode), of.descriptor, result, flags);
 }
 
 /// The first completion of a send without a copy; the notification follows when the bytes are read
@@ -331,7 +336,7 @@ int sim_kernel::system_call(call what, int descriptor, Body body) noexcept {
   if (detached_) return what == call::unregister_buffers ? 0 : -EIO;
   const int error = engine_->interact(node_->id, name_of(what));
   const int result = error == 0 || what == call::close ? body() : -error;
-  engine_->trace_call(node_->id, what, descriptor, result);
+  trace(trace_record::kind::call, name_of(what), descriptor, result);
   return result;
 }
 
@@ -527,11 +532,47 @@ void sim_kernel::offload(offload_job& job) {
   event.release();  // NOLINT(bugprone-unused-return-value): it deletes itself
 }
 
+// ---------------------------------------------------------------- other loops
+
+void sim_kernel::wake() noexcept {
+  const below_program here;
+  if (detached_) {
+    post(wake_tag, 0, 0);
+  } else if (!wake_.is_armed()) {
+    wake_.arm(engine_->now() + engine_->draw(wake_random_, engine_->options.wake_latency));
+  }
+}
+
+void sim_kernel::woken() noexcept {
+  trace(trace_record::kind::note, "woken by another loop", 0);
+  post(wake_tag, 0, 0);
+}
+
+std::unique_ptr<rill::kernel> sim_kernel::make_sibling() {
+  const int status = system_call(call::ring, -1, [] { return 0; });
+  if (status < 0) {
+    throw kernel_error(-status,
+                       "sim: no ring for another loop: " + std::system_category().message(-status));
+  }
+  const below_program here;
+  return driver_->make_sibling();
+}
+
+std::thread sim_kernel::start_thread(loop_thread& started) {
+  const int status = system_call(call::thread, -1, [] { return 0; });
+  if (status < 0) {
+    throw io_error(std::error_code(-status, std::system_category()), "start a thread", {});
+  }
+  const below_program here;
+  static_cast<sim_kernel&>(started.owner_loop().kernel()).driver_->start(started);
+  return {};
+}
+
 // ---------------------------------------------------------------- a crashed host
 
 void sim_kernel::detach() {
   detached_ = true;
-  on_completion = nullptr;
+  wake_.disarm();
   ring_descriptor_ = -1;
   for (const held_completion& each : std::exchange(held_, {})) show(each.posted);
   show_.disarm();

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <rill/runtime/heap_ring.h>
@@ -15,23 +15,38 @@
 #include <rill/runtime/request_table.h>
 #include <rill/runtime/sim/engine.h>
 #include <rill/runtime/sim/file.h>
+#include <rill/runtime/sim/node.h>
 #include <rill/runtime/uring_abi.h>
 
 namespace rill::sim::detail {
 
-class node;
 class offload_event;
 class socket;
 
 using rill::detail::selected_buffer;
 
+/// What gives a kernel's loop its turns (world_state.h). It outlives the kernel.
+class loop_driver {
+ public:
+  /// A completion was posted.
+  virtual void needs_turn() noexcept = 0;
+  /// A kernel on the same host, with a driver of its own.
+  virtual std::unique_ptr<rill::kernel> make_sibling() = 0;
+  /// The loop of this driver's kernel begins to run.
+  virtual void start(loop_thread& started) = 0;
+  /// The kernel is being destroyed, and its loop with it.
+  virtual void kernel_gone() noexcept = 0;
+
+ protected:
+  ~loop_driver() = default;
+};
+
 class sim_kernel final : public rill::kernel {
  public:
-  sim_kernel(engine& of, node& on, std::uint32_t number);
+  /// Without a driver: whoever made it takes its completions out of the queue.
+  sim_kernel(engine& of, node& on, std::uint32_t number, loop_driver* driver = nullptr);
   ~sim_kernel() override;
 
-  /// Called whenever the loop needs a turn: a completion was posted, a blocking call has ended.
-  std::function<void()> on_completion;
   /// SQEs or CQEs lie in the queues.
   bool has_work() const noexcept;
 
@@ -74,10 +89,14 @@ class sim_kernel final : public rill::kernel {
   std::int64_t now() noexcept override { return engine_->now() + detached_time_; }
   std::int64_t wall_now() noexcept override;
   void random(std::span<std::byte> bytes) noexcept override;
-  void wake() noexcept override { post(wake_tag, 0, 0); }
+  /// Takes its time, so that what several loops do for each other comes in many orders.
+  void wake() noexcept override;
   int wake_descriptor() const noexcept override { return -1; }
   int ring_descriptor() const noexcept override { return ring_descriptor_; }
   void offload(offload_job& job) override;
+  std::unique_ptr<rill::kernel> make_sibling() override;
+  std::thread start_thread(loop_thread& started) override;
+  bool has_threads() const noexcept override { return false; }
 
   // --- for files, which complete requests ---
   /// Posts the last completion of a request and frees it.
@@ -93,6 +112,7 @@ class sim_kernel final : public rill::kernel {
 
   node& host() const noexcept { return *node_; }
   engine& of() const noexcept { return *engine_; }
+  loop_driver* driver() const noexcept { return driver_; }
   std::size_t in_flight_count() const noexcept { return in_flight_count_; }
 
  private:
@@ -137,14 +157,22 @@ class sim_kernel final : public rill::kernel {
   void show(const completion& posted) noexcept;
   bool place(const completion& posted) noexcept;
   void flush_overflow() noexcept;
+  void woken() noexcept;
+  void trace(trace_record::kind what, const char* about, std::int64_t first,
+             std::int64_t second = 0, std::int64_t third = 0) {
+    engine_->trace(what, about, node_->id, first, second, third, loop_number_);
+  }
   request& make_request(const io_uring_sqe& sqe) noexcept;
   void free_request(request& gone) noexcept;
   void trace_completion(const request& of, int result, unsigned flags) noexcept;
 
   engine* engine_;
   node* node_;
+  loop_driver* driver_;
+  std::uint32_t loop_number_;  // of the host's, for traces
   random_source random_;
   random_source disk_random_;
+  random_source wake_random_;
   int ring_descriptor_ = -1;
   bool detached_ = false;
   std::int64_t detached_time_ = 0;
@@ -153,6 +181,7 @@ class sim_kernel final : public rill::kernel {
   std::deque<completion> overflow_;
   std::vector<held_completion> held_;  // by order of happening
   owned_timer<sim_kernel> show_;
+  owned_timer<sim_kernel> wake_;
 
   std::vector<std::unique_ptr<request>> requests_;
   std::vector<request*> unused_;

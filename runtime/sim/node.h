@@ -73,6 +73,10 @@ class node {
   /// False: nobody has asked for this signal, so it would end the process.
   bool raise(int number);
 
+  // --- loops ---
+  /// 0 for the first since the host is up, and so on.
+  std::uint32_t next_loop_number() noexcept { return loop_count_++; }
+
   // --- time, crashes ---
   /// Nanoseconds since 1970, as this host's calendar has it.
   std::int64_t wall_now() const noexcept;
@@ -82,7 +86,10 @@ class node {
   /// What a crash takes: connections without a farewell, descriptors, what was not synced.
   /// REQUIRES: is_down(), and no program of the host uses its kernel any more.
   void lose_everything();
-  void come_up() noexcept { down_ = false; }
+  void come_up() noexcept {
+    down_ = false;
+    loop_count_ = 0;
+  }
 
   const std::uint32_t id;
   const std::string name;
@@ -110,6 +117,7 @@ class node {
   std::unordered_map<connection_key, std::shared_ptr<tcp_connection>, connection_key_hash>
       connections_;
   std::vector<signal_file*> signal_files_;
+  std::uint32_t loop_count_ = 0;
   bool down_ = false;
 };
 

@@ -26,6 +26,9 @@ struct world_options {
   /// How long one turn of a loop keeps its thread busy. Never zero: time passes even for a task
   /// that is always ready. Drawn for every turn, so different seeds interleave differently.
   duration_range turn_time{std::chrono::microseconds(1), std::chrono::microseconds(3)};
+  /// From the moment in which another loop, or a call in the background, wakes one that sleeps, or
+  /// starts it, until it has its turn.
+  duration_range wake_latency{std::chrono::microseconds(1), std::chrono::microseconds(20)};
   /// A call that blocks, run in the background: from its start to its end.
   duration_range offload_time{std::chrono::microseconds(50), std::chrono::microseconds(500)};
   /// An operation on a file, from its start to its end.

@@ -163,7 +163,7 @@ void sim_kernel::submit(const io_uring_sqe& sqe) noexcept {
   started.memory = reinterpret_cast<void*>(sqe.addr);
   started.size = sqe.len;
   started.flags = sqe.msg_flags;
-  engine_->trace(trace_record::kind::submit, name_of_opcode(sqe.opcode), node_->id, sqe.fd);
+  trace(trace_record::kind::submit, name_of_opcode(sqe.opcode), sqe.fd);
   if ((sqe.flags & ~sqe_flags) != 0) {
     finish(started, refuse("sqe flags " + std::to_string(sqe.flags)));
     return;

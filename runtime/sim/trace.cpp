@@ -101,7 +101,7 @@ void trace_log::add(const trace_record& record) {
   for (const char* letter = record.name; *letter != 0; ++letter) {
     mix(static_cast<unsigned char>(*letter));
   }
-  mix(record.host * 256U + record.flags);
+  mix((std::uint64_t{record.loop_number} << 32U) + record.host * 256U + record.flags);
   mix(record.source.hash());
   mix(record.destination.hash());
 
@@ -123,7 +123,9 @@ std::string trace_log::text(const std::vector<std::string>& host_names) const {
   for (std::size_t i = 0; i < records_.size(); ++i) {
     const trace_record& record = at(i);
     append_time(text, record.time);
-    text += ' ' + host_names[record.host] + ' ';
+    text += ' ' + host_names[record.host];
+    if (record.loop_number != 0) text += '/' + std::to_string(record.loop_number);
+    text += ' ';
     append_event(text, record);
     text += '\n';
   }
@@ -147,6 +149,7 @@ std::string trace_log::timeline(const std::vector<std::string>& host_names,
     text += '\n';
     append_time(text, record.time);
     text += std::string(2 + column_size * record.host, ' ');
+    if (record.loop_number != 0) text += '/' + std::to_string(record.loop_number) + ' ';
     append_event(text, record);
   }
   return text + '\n';

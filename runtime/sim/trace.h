@@ -21,6 +21,7 @@ struct trace_record {
   endpoint source;
   endpoint destination;
   std::uint32_t host;
+  std::uint32_t loop_number;  ///< of the host's; 0 for what is not of one loop, too
   kind what;
   std::uint8_t flags;
 };

@@ -55,7 +55,7 @@ class time_limit : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// One loop on a host with its outermost task. Lives as long as the world.
+/// One loop on a host with its outermost task; loop_groups add more. Lives as long as the world.
 class program {
  public:
   explicit program(detail::program_state& state) noexcept : state_(&state) {}

@@ -15,18 +15,47 @@ namespace rill::sim::detail {
 // ---------------------------------------------------------------- programs
 
 program_state::program_state(world_state& of, node& on, std::uint32_t number, bool background)
-    : world_(&of), engine_(&of.time), node_(&on), turn_(*this), background_(background) {
-  auto made = std::make_unique<sim_kernel>(of.time, on, number);
+    : world_(&of),
+      engine_(&of.time),
+      node_(&on),
+      number_(number),
+      turn_(*this),
+      background_(background) {}
+
+program_state::~program_state() {
+  engine_->events.remove(turn_);
+  own_loop_.reset();
+}
+
+std::unique_ptr<sim_kernel> program_state::make_kernel() {
+  auto made = std::make_unique<sim_kernel>(*engine_, *node_, number_, this);
   kernel_ = made.get();
-  loop_ = std::make_unique<loop>(std::move(made), of.time.options.loop);
-  kernel_->on_completion = [this] {
-    if (!in_turn_) schedule(engine_->now());
-  };
+  return made;
 }
 
 void program_state::start(task<> main) {
+  own_loop_ = std::make_unique<loop>(make_kernel(), engine_->options.loop);
+  loop_ = own_loop_.get();
   loop_->start(std::move(main));
+  begun_ = true;
+  count_start();
   schedule(engine_->now());
+}
+
+std::unique_ptr<rill::kernel> program_state::make_sibling() {
+  return world_->add(*node_, background_).make_kernel();
+}
+
+void program_state::start(loop_thread& started) {
+  thread_ = &started;
+  loop_ = &started.owner_loop();
+  count_start();
+  random_source random(engine_->seed, "thread", number_);
+  schedule(engine_->now() + engine_->draw(random, engine_->options.wake_latency));
+}
+
+void program_state::needs_turn() noexcept {
+  if (is_running() && !in_turn_) schedule(engine_->now());
 }
 
 void program_state::schedule(std::int64_t time) noexcept {
@@ -36,7 +65,8 @@ void program_state::schedule(std::int64_t time) noexcept {
 }
 
 void program_state::look() noexcept {
-  if (!ended_ && !in_turn_ && (is_runnable() || paused_)) schedule(engine_->now());
+  if (!is_running() || in_turn_) return;
+  if (loop_->has_ready() || kernel_->has_work() || paused_) schedule(engine_->now());
 }
 
 std::string program_state::task_tree() {
@@ -52,17 +82,27 @@ void program_state::cancel() noexcept {
   look();
 }
 
+void program_state::count_start() noexcept {
+  ++world_->living_count;
+  if (!background_) ++world_->running_count;
+}
+
 void program_state::count_end() noexcept {
   ended_ = true;
   --world_->living_count;
   if (!background_) --world_->running_count;
 }
 
+bool program_state::turn_loop() {
+  begun_ = true;
+  return thread_ != nullptr ? thread_->turn() : loop_->turn();
+}
+
 void program_state::take_turn() noexcept {
   paused_ = !engine_->faults.empty() && engine_->faults.holds(fault_kind::pause, node_->id);
   if (paused_) return;  // look() is called when the pause is over
   in_turn_ = in_program() = true;
-  const bool more = loop_->turn();
+  const bool more = turn_loop();
   in_turn_ = in_program() = false;
   busy_until_ = engine_->now() + std::max<std::int64_t>(
                                      1, engine_->draw(engine_->turns, engine_->options.turn_time));
@@ -70,18 +110,24 @@ void program_state::take_turn() noexcept {
     count_end();
     engine_->trace(trace_record::kind::note, "a program has ended, still running:", node_->id,
                    static_cast<std::int64_t>(world_->running_count));
-    try {
-      loop_->finish();
-    } catch (...) {
-      engine_->fail(std::current_exception());
-    }
+    if (thread_ == nullptr) finish();
   } else if (is_runnable()) {
     schedule(engine_->now());
-  } else if (const std::int64_t deadline = loop_->next_deadline();
-             deadline != rill::detail::timer_node::never) {
-    schedule(deadline);
+  } else {
+    loop_->doze();
+    const std::int64_t deadline = loop_->next_deadline();
+    if (deadline != rill::detail::timer_node::never) schedule(deadline);
   }
-  world_->look_at_all();  // it may have posted messages to other loops
+  world_->look_at_all();  // it may have made a task of another loop ready, or ended a pause
+}
+
+void program_state::finish() noexcept {
+  try {
+    loop_->finish();
+  } catch (...) {
+    // What a task of a crashed machine had to say reaches nobody.
+    if (!node_->is_down()) engine_->fail(std::current_exception());
+  }
 }
 
 // ---------------------------------------------------------------- the world
@@ -105,13 +151,21 @@ world_state::~world_state() {
 
 program& world_state::start(host_state& on, task<> main, bool background) {
   if (on.machine.is_down()) throw std::logic_error("host " + on.machine.name + " is down");
-  programs.push_back(std::make_unique<program_state>(
-      *this, on.machine, static_cast<std::uint32_t>(programs.size()), background));
-  handles.emplace_back(*programs.back());
-  ++living_count;
-  if (!background) ++running_count;
-  programs.back()->start(std::move(main));
-  return handles.back();
+  program_state& made = add(on.machine, background);
+  made.start(std::move(main));
+  return handles.emplace_back(made);
+}
+
+program_state& world_state::add(node& on, bool background) {
+  const auto number = static_cast<std::uint32_t>(programs.size());
+  return *programs.emplace_back(std::make_unique<program_state>(*this, on, number, background));
+}
+
+void world_state::cancel_programs() noexcept {
+  for (const std::unique_ptr<program_state>& each : programs) {
+    // Its group cancels the other loops of a program.
+    if (each->is_running() && !each->is_of_group()) each->cancel();
+  }
 }
 
 void world_state::wind_up() noexcept {
@@ -120,9 +174,7 @@ void world_state::wind_up() noexcept {
   const std::int64_t limit =
       rill::detail::deadline_after(time.now(), time.options.run_limit.count());
   const std::uint64_t step_limit = time.step_count + time.options.step_max;
-  for (const std::unique_ptr<program_state>& each : programs) {
-    if (!each->has_ended()) each->cancel();
-  }
+  cancel_programs();
   // Jobs in the background end too, even if nobody waits for them any more.
   while ((living_count != 0 || time.offload_count != 0) && time.step_count < step_limit &&
          time.step(limit)) {
@@ -158,7 +210,7 @@ std::string world_state::task_tree() {
   std::string text;
   for (const host_state& each : hosts) {
     for (const std::unique_ptr<program_state>& running : programs) {
-      if (&running->on() != &each.machine || running->has_ended()) continue;
+      if (&running->on() != &each.machine || !running->is_running()) continue;
       text += "host " + each.machine.name + ": " + running->task_tree();
     }
   }
@@ -184,20 +236,22 @@ const std::vector<address>* world_state::addresses_of(std::string_view name) con
 // ---------------------------------------------------------------- crashes
 
 void program_state::detach() {
+  if (kernel_ == nullptr) return;
+  if (ended_) {
+    kernel_->forget_ring();
+    return;
+  }
   engine_->events.remove(turn_);
   kernel_->detach();
+  if (loop_ == nullptr) return;  // of a group that does not run yet
   loop_->cancel();
   loop_->stop_now();
 }
 
 void program_state::take_last_turn() {
-  if (loop_->turn()) return;
+  if (turn_loop()) return;
   count_end();
-  try {
-    loop_->finish();
-  } catch (...) {
-    // What a task of a crashed machine had to say reaches nobody.
-  }
+  if (thread_ == nullptr) finish();
 }
 
 bool program_state::wind_down() {
@@ -224,17 +278,12 @@ void host_state::crash_now() {
   if (machine.is_down()) return;
   of.time.trace(trace_record::kind::note, "crashed, programs that ran:", machine.id,
                 std::count_if(of.programs.begin(), of.programs.end(), [&](const auto& each) {
-                  return &each->on() == &machine && !each->has_ended();
+                  return &each->on() == &machine && each->is_running();
                 }));
   machine.go_down();
   of.time.lossy = true;  // its peers hear nothing more, though no packet need ever be lost
   for (const std::unique_ptr<program_state>& each : of.programs) {
-    if (&each->on() != &machine) continue;
-    if (each->has_ended()) {
-      each->kernel().forget_ring();
-    } else {
-      each->detach();
-    }
+    if (&each->on() == &machine) each->detach();
   }
   machine.lose_everything();
   of.wind_down(machine);
@@ -243,7 +292,7 @@ void host_state::crash_now() {
 void world_state::wind_down(const node& crashed) {
   std::vector<program_state*> left;
   for (const std::unique_ptr<program_state>& each : programs) {
-    if (&each->on() == &crashed && !each->has_ended()) left.push_back(each.get());
+    if (&each->on() == &crashed && each->is_running()) left.push_back(each.get());
   }
   // Each round something must happen: tasks run, then timers expire, then what never ends is ended.
   constexpr int round_max = 10'000;

@@ -19,24 +19,39 @@
 
 namespace rill::sim::detail {
 
-/// One loop: it takes a turn while it has something to do, and at its next deadline.
-class program_state {
+/// One loop: it takes a turn while it has something to do, and at its next deadline. It is a
+/// program's, which lives here, or one that a loop_group of the program has made and will destroy.
+class program_state final : public loop_driver {
  public:
   /// A `background` program is not waited for by world::run().
   program_state(world_state& of, node& on, std::uint32_t number, bool background);
-  ~program_state() { engine_->events.remove(turn_); }
+  program_state(const program_state&) = delete;
+  program_state& operator=(const program_state&) = delete;
+  ~program_state();
 
+  /// Once.
+  std::unique_ptr<sim_kernel> make_kernel();
   void start(task<> main);
+  bool is_running() const noexcept { return loop_ != nullptr && !ended_; }
   bool has_ended() const noexcept { return ended_; }
+  bool is_of_group() const noexcept { return own_loop_ == nullptr; }
+  /// REQUIRES: it is a program's, or is_running().
   loop& runner() noexcept { return *loop_; }
   const loop& runner() const noexcept { return *loop_; }
   node& on() const noexcept { return *node_; }
-  /// Something may have become ready: from outside, or by a message of another loop.
+  bool has_ring() const noexcept { return kernel_ != nullptr && kernel_->ring_descriptor() >= 0; }
+  /// Something may have become ready by the hand of somebody outside.
   void look() noexcept;
   void cancel() noexcept;
+  std::string task_tree();
+
+  // --- loop_driver ---
+  void needs_turn() noexcept override;
+  std::unique_ptr<rill::kernel> make_sibling() override;
+  void start(loop_thread& started) override;
+  void kernel_gone() noexcept override { kernel_ = nullptr; }
 
   // --- when its host crashes ---
-  std::string task_tree();
   bool is_in_turn() const noexcept { return in_turn_; }
   void detach();
   /// Lets the tasks be destroyed, without any effect on the world. False: it waits for something.
@@ -56,17 +71,27 @@ class program_state {
   };
 
   void take_turn() noexcept;
+  void finish() noexcept;
+  /// False: it was the last. A loop of a group is gone then.
+  bool turn_loop();
+  void count_start() noexcept;
   void count_end() noexcept;
   void schedule(std::int64_t time) noexcept;
-  bool is_runnable() const noexcept { return loop_->is_runnable() || kernel_->has_work(); }
+  bool is_runnable() const noexcept {
+    return !begun_ || loop_->is_runnable() || kernel_->has_work();
+  }
 
   world_state* world_;
   engine* engine_;
   node* node_;
+  std::uint32_t number_;
   sim_kernel* kernel_ = nullptr;
-  std::unique_ptr<loop> loop_;
+  std::unique_ptr<loop> own_loop_;
+  loop* loop_ = nullptr;
+  loop_thread* thread_ = nullptr;  ///< of a loop of a group
   turn_timer turn_;
   std::int64_t busy_until_ = 0;
+  bool begun_ = false;
   bool in_turn_ = false;
   bool ended_ = false;
   bool background_;
@@ -92,6 +117,8 @@ class world_state {
   ~world_state();
 
   program& start(host_state& on, task<> main, bool background = false);
+  program_state& add(node& on, bool background);
+  void cancel_programs() noexcept;
   void look_at_all() noexcept {
     for (const std::unique_ptr<program_state>& each : programs) each->look();
   }

@@ -52,7 +52,9 @@ class sim_udp_echo : public testing::Test {
     std::istringstream trace(world_.trace());
     std::size_t count = 0;
     for (std::string line; std::getline(trace, line);) {
-      if (line.find("server recvmsg (") != std::string::npos &&
+      // "server" or, of a program that was started again, "server/1"
+      if (line.find("server") != std::string::npos &&
+          line.find(" recvmsg (") != std::string::npos &&
           line.find(") = " + std::to_string(-error) + ' ') != std::string::npos) {
         ++count;
       }

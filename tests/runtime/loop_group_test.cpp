@@ -1,4 +1,6 @@
 // loop_group: who runs where, who is cancelled when, and that messages reach every loop to the end.
+// What does not speak of threads holds in the simulator too (see also
+// tests/sim/loop_group_test.cpp).
 #include <rill/runtime/loop_group.h>
 
 #include <pthread.h>
@@ -21,6 +23,7 @@
 #include "support.h"
 #include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
+#include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
@@ -45,6 +48,26 @@ struct counts_end {
   ~counts_end() { ++*count; }
   std::atomic<int>* count;
 };
+
+/// On loops with threads; with true in the simulator, from several seeds.
+class loop_group_contract : public testing::TestWithParam<bool> {
+ protected:
+  template <class Body>
+  static void run(Body body) {
+    if (!GetParam()) {
+      run_loop([&]() -> task<> { return body(); });
+      return;
+    }
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      sim::world world(seed);
+      sim::host& host = world.add_host("host", "10.0.0.1");
+      world.run(host.run([&]() -> task<> { return body(); }));
+      EXPECT_EQ(host.descriptor_count(), 1U) << "that of the loop on which the group was made";
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(threads, loop_group_contract, testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(sim, loop_group_contract, testing::Values(true));
 
 TEST(loop_group, runs_the_body_once_on_every_loop_each_on_its_thread) {
   run_loop([]() -> task<> {
@@ -109,9 +132,9 @@ TEST(loop_group, pins_each_loop_to_a_core_of_its_own_and_restores) {
   });
 }
 
-TEST(loop_group, the_first_error_cancels_the_others_and_is_rethrown) {
+TEST_P(loop_group_contract, the_first_error_cancels_the_others_and_is_rethrown) {
   for (const unsigned failing : {0U, 1U, 2U}) {
-    run_loop([failing]() -> task<> {
+    run([failing]() -> task<> {
       std::atomic<int> ended{0};
       std::atomic<int> waiting{0};
       std::string message;
@@ -135,9 +158,9 @@ TEST(loop_group, the_first_error_cancels_the_others_and_is_rethrown) {
   }
 }
 
-TEST(loop_group, an_exception_before_the_task_exists_counts_as_an_error) {
+TEST_P(loop_group_contract, an_exception_before_the_task_exists_counts_as_an_error) {
   for (const unsigned failing : {0U, 1U}) {
-    run_loop([failing]() -> task<> {
+    run([failing]() -> task<> {
       std::string message;
       loop_group group(2);
       try {
@@ -153,8 +176,8 @@ TEST(loop_group, an_exception_before_the_task_exists_counts_as_an_error) {
   }
 }
 
-TEST(loop_group, cancelling_the_waiting_task_cancels_all_loops) {
-  run_loop([]() -> task<> {
+TEST_P(loop_group_contract, cancelling_the_waiting_task_cancels_all_loops) {
+  run([]() -> task<> {
     std::atomic<int> ended{0};
     std::atomic<int> waiting{0};
     co_await with_nursery([&](nursery& tasks) -> task<> {
@@ -174,8 +197,8 @@ TEST(loop_group, cancelling_the_waiting_task_cancels_all_loops) {
   });
 }
 
-TEST(loop_group, stop_from_any_loop_ends_the_run_normally) {
-  run_loop([]() -> task<> {
+TEST_P(loop_group_contract, stop_from_any_loop_ends_the_run_normally) {
+  run([]() -> task<> {
     std::atomic<int> ended{0};
     std::atomic<int> begun{0};
     loop_group group(3);
@@ -191,8 +214,8 @@ TEST(loop_group, stop_from_any_loop_ends_the_run_normally) {
   });
 }
 
-TEST(loop_group, a_loop_that_is_stopped_alone_ends_alone) {
-  run_loop([]() -> task<> {
+TEST_P(loop_group_contract, a_loop_that_is_stopped_alone_ends_alone) {
+  run([]() -> task<> {
     std::atomic<int> ended{0};
     bool finished = false;
     loop_group group(2);
@@ -217,8 +240,8 @@ task<> wait_for_hurry(std::atomic<int>& count, std::atomic<int>& waiting) {
   ++count;
 }
 
-TEST(loop_group, stop_now_hurries_every_loop_even_when_they_drain) {
-  run_loop([]() -> task<> {
+TEST_P(loop_group_contract, stop_now_hurries_every_loop_even_when_they_drain) {
+  run([]() -> task<> {
     std::atomic<int> hurried{0};
     std::atomic<int> waiting{0};
     loop_group group(3);
@@ -246,7 +269,7 @@ TEST(loop_group, that_can_start_no_thread_throws_and_leaves_the_thread_on_all_co
       try {
         co_await group.run([](unsigned) -> task<> { co_await sleep_for(24h); });
       } catch (const std::system_error& error) {
-        threw = error.code() == std::errc::resource_unavailable_try_again;
+        threw = error.what() == std::string("start a thread: Resource temporarily unavailable");
       }
       const cpu_set_t after = cores_of_this_thread();
       code = threw && CPU_EQUAL(&before, &after) ? 0 : 2;
@@ -269,9 +292,9 @@ TEST(loop_group_death_test, a_second_run_aborts) {
   }
 }
 
-TEST(loop_group, messages_arrive_in_order_and_after_the_receivers_task_has_ended) {
+TEST_P(loop_group_contract, messages_arrive_in_order_and_after_the_receivers_task_has_ended) {
   constexpr int count = 20'000;
-  run_loop([]() -> task<> {
+  run([]() -> task<> {
     std::vector<int> seen;
     loop_group group(2);
     co_await group.run([&](unsigned index) -> task<> {
@@ -314,8 +337,8 @@ TEST(loop_group, a_loop_whose_task_has_ended_sleeps_until_all_have_ended) {
   });
 }
 
-TEST(loop_group, begins_and_ends_many_times) {
-  run_loop([]() -> task<> {
+TEST_P(loop_group_contract, begins_and_ends_many_times) {
+  run([]() -> task<> {
     for (int round = 0; round < 30; ++round) {
       std::atomic<int> ran{0};
       loop_group group(3);

@@ -392,7 +392,7 @@ TEST_F(sim_rule, a_completion_may_come_just_before_its_cancel) {
   }
   EXPECT_GT(late, 5);   // nothing had come by then
   EXPECT_LT(late, 90);  // it had come: completion wins
-  EXPECT_THAT(world_.trace(), HasSubstr("client cancel (-1) = -2 ENOENT"));
+  EXPECT_THAT(world_.trace(), HasSubstr(" cancel (-1) = -2 ENOENT"));
 }
 
 // ---------------------------------------------------------------- disk and time
