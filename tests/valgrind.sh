@@ -50,5 +50,5 @@ memcheck http_tests "-*random*:scan.*:http_files*:http_hostile_files.*:http_host
 http_hostile.a_million*:http_hostile.clients_that_never_read*:http_hostile.resets*:\
 http_hostile.thousands*:*at_every_turn*"
 memcheck sim_tests "-kernels/*:sim_property*:sim_points.*:sim_http*points.*:sim_http_client.*:\
-sim_http_files.*:sim_tls_points.*:sim_queue.*:*over_many_seeds"
+sim_http_files.*:sim_loop_points.*:sim_tls_points.*:sim_queue.*:*over_many_seeds"
 memcheck sim_tests "sim_points.udp_exchange:sim_points.*lent:sim_points.pieces*:sim_points.unix*"
