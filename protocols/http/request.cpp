@@ -13,7 +13,7 @@ std::string_view request::parameter(std::string_view name) const noexcept {
 task<std::string> request::read_body() {
   std::string all;
   for (;;) {
-    const std::string_view piece = co_await body_->read();
+    const std::string_view piece = co_await owner_->read();
     if (piece.empty()) break;
     all += piece;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,23 +17,28 @@
 
 namespace rill::http {
 
+class response;
+
 namespace detail {
-/// The body of the request that a session is at.
-class body_source {
+/// What the session of a request does for it.
+class request_owner {
  public:
+  /// The next piece of the body.
   virtual task<std::string_view> read() = 0;
   virtual bool is_complete() const noexcept = 0;
+  /// The answer to what a handler has thrown: the status that belongs to it, without any detail.
+  virtual response answer_failure(const std::exception_ptr& failure) = 0;
 
  protected:
-  ~body_source() = default;
+  ~request_owner() = default;
 };
 }  // namespace detail
 
 /// Lives as long as the handler's task; so do its views.
 class request {
  public:
-  request(const request_head& head, const endpoint& peer, detail::body_source& body) noexcept
-      : head_(&head), peer_(&peer), body_(&body) {}
+  request(const request_head& head, const endpoint& peer, detail::request_owner& owner) noexcept
+      : head_(&head), peer_(&peer), owner_(&owner) {}
   request(const request&) = delete;
   request& operator=(const request&) = delete;
 
@@ -55,11 +61,12 @@ class request {
   /// for it, "100 Continue" is sent first.
   /// Errors: io_error of the connection; with a code of category "http" when the body is malformed,
   ///   too large or ends too early. The session then answers for the handler that lets it pass.
-  [[nodiscard]] task<std::string_view> read_some() { return body_->read(); }
+  [[nodiscard]] task<std::string_view> read_some() { return owner_->read(); }
   /// All of the body, or what is left of it.
   [[nodiscard]] task<std::string> read_body();
 
   // For routers.
+  detail::request_owner& owner() const noexcept { return *owner_; }
   using parameters = std::vector<std::pair<std::string_view, std::string>>;
   void set_parameters(parameters found) noexcept { parameters_ = std::move(found); }
   /// What request_id() has called it (request_id.h).
@@ -69,7 +76,7 @@ class request {
  private:
   const request_head* head_;
   const endpoint* peer_;
-  detail::body_source* body_;
+  detail::request_owner* owner_;
   parameters parameters_;
   std::string id_;
 };

@@ -10,6 +10,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -23,6 +24,7 @@
 
 #include <rill/net/any_stream.h>
 #include <rill/net/buffer.h>
+#include <rill/protocols/http/request.h>
 #include <rill/runtime/file.h>
 #include <rill/runtime/task.h>
 
@@ -238,7 +240,7 @@ class answer {
   /// The same answer after `change(response&)`, for middleware; now or when the task has ended.
   template <class Function>
   answer then(Function change) && {
-    if (!is_ready()) return changed(std::move(*std::get_if<1>(&given_)), std::move(change));
+    if (!is_ready()) return changed(std::move(*this), std::move(change));
     change(made());
     return std::move(*this);
   }
@@ -250,17 +252,29 @@ class answer {
     running_.emplace(&std::get_if<1>(&given_)->release());
     return running_->await_suspend(frame);
   }
-  response await_resume() { return running_ ? running_->await_resume() : std::move(made()); }
+  response await_resume() {
+    if (!running_) return std::move(made());
+    if (owner_ == nullptr) return running_->await_resume();
+    try {
+      return running_->await_resume();
+    } catch (...) {
+      return owner_->answer_failure(std::current_exception());
+    }
+  }
 
-  answer(answer&& other) noexcept : given_(std::move(other.given_)) {}
+  /// For routers: what the task throws becomes a response here, and is not thrown.
+  void set_owner(detail::request_owner& owner) noexcept { owner_ = &owner; }
+
+  answer(answer&& other) noexcept : given_(std::move(other.given_)), owner_(other.owner_) {}
   answer& operator=(answer&& other) noexcept {
     given_ = std::move(other.given_);
+    owner_ = other.owner_;
     return *this;
   }
 
  private:
   template <class Function>
-  static task<response> changed(task<response> later, Function change) {
+  static task<response> changed(answer later, Function change) {
     response made = co_await std::move(later);
     change(made);
     co_return made;
@@ -268,6 +282,7 @@ class answer {
 
   std::variant<response, task<response>> given_;
   std::optional<rill::detail::task_awaiter<response>> running_;
+  detail::request_owner* owner_ = nullptr;
 };
 
 }  // namespace rill::http

@@ -2,6 +2,7 @@
 #include <rill/protocols/http/router.h>
 
 #include <algorithm>
+#include <exception>
 #include <stdexcept>
 
 #include <rill/protocols/http/url.h>
@@ -104,7 +105,7 @@ const Node* fitting(const Node& at, std::string_view path, parameters& found) {
 router& router::use(middleware around) {
   const std::size_t inner = layers_.size() + 1;
   layers_.push_back(
-      {std::move(around), [this, inner](request& asked) { return through(inner, asked); }});
+      {std::move(around), [this, inner](request& asked) { return caught(inner, asked); }});
   return *this;
 }
 
@@ -150,6 +151,19 @@ answer router::handle(request& asked) { return through(0, asked); }
 answer router::through(std::size_t index, request& asked) {
   if (index == layers_.size()) return route(asked);
   return layers_[index].around(asked, layers_[index].next);
+}
+
+answer router::caught(std::size_t index, request& asked) {
+  const auto with_owner = [&] {
+    answer given = through(index, asked);
+    given.set_owner(asked.owner());
+    return given;
+  };
+  try {
+    return with_owner();
+  } catch (...) {
+    return asked.owner().answer_failure(std::current_exception());
+  }
 }
 
 answer router::route(request& asked) {

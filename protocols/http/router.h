@@ -24,7 +24,8 @@ namespace rill::http {
 using handler = std::function<answer(request&)>;
 /// Gets the request before its handler, which it calls as next(request), and sees the response
 /// before the client does: by next(request).then(change), or, in a coroutine, by awaiting it.
-/// `next` lives as long as the router.
+/// `next` lives as long as the router. It never throws: what the handler, or middleware further in,
+/// throws has become the response of its status, 500 or another, which is sent with what is added.
 using middleware = std::function<answer(request&, const handler& next)>;
 
 /// Set up first, then used by any number of sessions; it must outlive them.
@@ -77,6 +78,8 @@ class router final : public service {
   answer route(request& asked);
   /// The same through the middleware from `index` on.
   answer through(std::size_t index, request& asked);
+  /// The same, without an exception.
+  answer caught(std::size_t index, request& asked);
 
   node_pointer root_;
   handler fallback_;

@@ -1,6 +1,8 @@
 // What of a session depends on no stream. See session.h.
 #include <rill/protocols/http/session.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <exception>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include <rill/protocols/http/date.h>
+#include <rill/protocols/http/fields.h>
 #include <rill/protocols/http/status.h>
 #include <rill/protocols/http/status_error.h>
 
@@ -219,6 +222,21 @@ response refusal(const session_options& options, const request& asked,
     report(options, asked, error);
     return refusal(status_of_failure(error), {});
   }
+}
+
+response in_place_of(const response& planned, response failure) {
+  constexpr std::array<std::string_view, 14> of_content{
+      "Content-Type",  "Content-Encoding", "Content-Language", "Content-Location",
+      "Content-Range", "Content-Digest",   "Repr-Digest",      "Content-Disposition",
+      "ETag",          "Last-Modified",    "Accept-Ranges",    "Cache-Control",
+      "Expires",       "Location"};
+  for_each_field(planned, [&](std::string_view name, std::string_view value) {
+    const bool is_of_content =
+        std::any_of(of_content.begin(), of_content.end(),
+                    [&](std::string_view each) { return equals_without_case(each, name); });
+    if (!is_of_content) failure.add(name, value);
+  });
+  return failure;
 }
 
 void write_log(access_log& to, const endpoint& peer, const request_head* head, int status,

@@ -44,8 +44,9 @@ class service {
  public:
   /// An exception becomes 500 without any detail, or 503 if it says that descriptors or memory are
   /// short, and a line for session_options::on_error. What request::read_some throws may pass: it
-  /// becomes the status that belongs to it, and so does a status_error. A task refers to `asked`
-  /// until it has ended.
+  /// becomes the status that belongs to it, and so does a status_error. The same holds for the
+  /// producer of a body until something of the answer has been sent; from then on its exception
+  /// ends the connection. A task refers to `asked` until it has ended.
   [[nodiscard]] virtual answer handle(request& asked) = 0;
 
  protected:
@@ -71,7 +72,8 @@ struct session_options {
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);
   /// Gets a line for every answer, of the same loop; must outlive the sessions. nullptr: none.
   access_log* log = nullptr;
-  /// Told when a handler throws, on the loop's thread. nullptr: a line on stderr.
+  /// Told when a handler or the producer of a body throws, on the loop's thread. nullptr: a line on
+  /// stderr.
   void (*on_error)(const request& asked, const std::exception_ptr& error) = nullptr;
 };
 static_assert(std::is_trivially_destructible_v<session_options>);
@@ -102,6 +104,9 @@ void report(const session_options& options, const request& asked, const std::exc
 /// of which on_error is told.
 response refusal(const session_options& options, const request& asked,
                  const std::exception_ptr& error);
+/// `failure` with the fields that middleware has given to `planned`, a response that cannot be sent
+/// any more: all but those about its content.
+response in_place_of(const response& planned, response failure);
 /// `head` is nullptr for what is no request.
 void write_log(access_log& to, const endpoint& peer, const request_head* head, int status,
                std::uint64_t body_size);
@@ -121,7 +126,7 @@ endpoint peer_of(const Stream& stream) {
 
 /// One request after the other, as long as bytes of them are there.
 template <byte_stream Stream>
-class exchange final : public body_source, public body_writer {
+class exchange final : public request_owner, public body_writer {
  public:
   /// `out`: where answers are collected; outlives this.
   exchange(Stream& stream, buffered_reader<Stream>& reader, service& answering,
@@ -210,6 +215,12 @@ class exchange final : public body_source, public body_writer {
     }
   }
   bool is_complete() const noexcept override { return body_.is_complete(); }
+  response answer_failure(const std::exception_ptr& failure) override {
+    constexpr int bad_request = 400;
+    if (is_lost_) return refusal(bad_request, {});  // which nobody gets
+    if (body_status_ != 0) return refusal(body_status_, {});
+    return refusal(*options_, *asked_, failure);
+  }
 
   task<void> write(const_buffer bytes) override {
     if (bytes.empty() || !sends_body_) co_return;
@@ -226,10 +237,10 @@ class exchange final : public body_source, public body_writer {
     if (out.size() >= send_size) co_await flush();
   }
   task<void> flush() override {
-    std::string& out = *out_;
-    if (out.empty()) co_return;
-    co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(out)));
-    out.clear();
+    if (out_->empty()) co_return;
+    const const_buffer due(*out_);
+    co_await write_part(std::span(&due, 1));
+    out_->clear();
   }
 
  private:
@@ -242,6 +253,7 @@ class exchange final : public body_source, public body_writer {
 
   /// Files that the stream cannot take by itself are read in pieces of this size.
   static constexpr std::size_t file_piece_size = 64 * 1024;
+  static constexpr std::size_t none = SIZE_MAX;
   static constexpr bool sends_files = requires(Stream& to, const file& from) {
     to.send_file(from, std::uint64_t(), std::uint64_t(), std::chrono::nanoseconds());
   };
@@ -250,6 +262,17 @@ class exchange final : public body_source, public body_writer {
     body_status_ = status_of(body_.error());
     throw io_error(make_error_code(body_.error()), "read", "body");
   }
+
+  /// Throws when the client is gone, or does not take it.
+  task<void> write_part(std::span<const const_buffer> pieces) {
+    head_begin_ = none;
+    const auto sent =
+        co_await as_result(with_timeout(options_->write_timeout, stream_->write_all(pieces)));
+    if (sent) co_return;
+    is_lost_ = true;
+    throw_error(sent.error(), peer_name());
+  }
+  std::string peer_name() const { return peer_.is_ip() ? peer_.to_string() : "the client"; }
 
   /// Sends what is due; false: the client is gone, or does not take it.
   task<bool> send() {
@@ -271,7 +294,7 @@ class exchange final : public body_source, public body_writer {
       constexpr int request_timeout = 408;
       if (came.error().is_timeout()) body_status_ = request_timeout;
       is_lost_ = !came.error().is_timeout();
-      throw_error(came.error(), peer_.is_ip() ? peer_.to_string() : "the client");
+      throw_error(came.error(), peer_name());
     }
     if (*came == 0) body_.end();
   }
@@ -334,11 +357,7 @@ class exchange final : public body_source, public body_writer {
       co_return;
     }
     reader_->consume(std::exchange(taken_size_, 0));
-    if (!made && body_status_ != 0) {
-      made.emplace(refusal(body_status_, {}));
-    } else if (!made) {
-      made.emplace(refusal(*options_, *asked_, failure_));
-    }
+    if (!made) made.emplace(answer_failure(failure_));
     if (made->upgrade_to() != nullptr) replace_if_obstructed(*made);
     co_await send_response(*made);
     end_request();
@@ -382,6 +401,7 @@ class exchange final : public body_source, public body_writer {
     const response_framing framing{
         goes_on_, is_chunked_, !is_streamed && !http::has_no_body(made.status()), made.body_size()};
     if (wall_now_ == 0) wall_now_ = loop::current().kernel().wall_now();
+    head_begin_ = out_->size();
     append_head(*out_, made, head, framing, wall_now_);
     if (made.upgrade_to() == nullptr) return;
     // What follows the request is no request.
@@ -424,15 +444,15 @@ class exchange final : public body_source, public body_writer {
   task<void> send_behind(std::string_view bytes) {
     std::string& out = *out_;
     std::string_view part = bytes.substr(0, part_size_max);
-    const const_buffer pieces[2] = {const_buffer(out), const_buffer(part)};
-    const std::span<const const_buffer> both(pieces);
-    co_await with_timeout(options_->write_timeout, stream_->write_all(both));
+    const const_buffer both[2] = {const_buffer(out), const_buffer(part)};
+    co_await write_part(both);
     out.clear();
     for (;;) {
       bytes.remove_prefix(part.size());
       if (bytes.empty()) co_return;
       part = bytes.substr(0, part_size_max);
-      co_await with_timeout(options_->write_timeout, stream_->write_all(const_buffer(part)));
+      const const_buffer next(part);
+      co_await write_part(std::span(&next, 1));
     }
   }
 
@@ -502,15 +522,25 @@ class exchange final : public body_source, public body_writer {
   }
 
   task<bool> produce(const response& made) {
-    bool whole = false;
     try {
       co_await made.body_producer()(*this);
       if (is_chunked_) out_->append("0\r\n\r\n");
-      whole = true;
     } catch (...) {
-      // The reader sees that the body is not whole, for it lacks its end.
+      failure_ = std::current_exception();
     }
-    co_return whole;
+    wall_now_ = 0;
+    if (failure_ == nullptr) co_return true;
+    if (is_lost_) co_return false;
+    if (head_begin_ == none) {
+      // The reader sees that the body is not whole, for it lacks its end.
+      report(*options_, *asked_, failure_);
+      co_return false;
+    }
+    out_->resize(head_begin_);
+    const response instead = in_place_of(made, answer_failure(failure_));
+    begin_response(instead);
+    if (sends_body_) append_body(instead.body());
+    co_return true;
   }
 
   /// What is left of a request's body; false if that is much, or does not come.
@@ -581,6 +611,7 @@ class exchange final : public body_source, public body_writer {
   std::exception_ptr failure_;
   std::int64_t wall_now_ = 0;    // read once between two suspensions
   std::size_t taken_size_ = 0;   // of the reader's bytes, which a handler looks at
+  std::size_t head_begin_ = 0;   // of the answer in out_; none: it is on its way
   int status_ = 0;               // of the answer
   std::uint64_t sent_size_ = 0;  // of its body
   int body_status_ = 0;          // with which it is answered, once its body could not be read

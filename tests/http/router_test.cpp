@@ -16,10 +16,13 @@ namespace {
 
 using test::run_loop;
 
-class no_body final : public detail::body_source {
+class no_body final : public detail::request_owner {
  public:
   task<std::string_view> read() override { co_return std::string_view(); }
   bool is_complete() const noexcept override { return true; }
+  response answer_failure(const std::exception_ptr& failure) override {
+    std::rethrow_exception(failure);
+  }
 };
 
 /// "200 body", with Allow if there is one.

@@ -55,6 +55,7 @@ class test_service final : public service {
       co_return response::stream(
           [](body_writer& to) -> task<void> {
             co_await to.write("begun");
+            co_await to.flush();
             throw std::runtime_error("in the middle");
           },
           "text/plain");
