@@ -163,12 +163,8 @@ void trust(SSL_CTX* on, std::string_view pem, bool name_to_clients) {
   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
 }
 
-engine& engine_of(const SSL* connection) {
-  return *static_cast<engine*>(SSL_get_app_data(connection));
-}
-
 int session_came(SSL* connection, SSL_SESSION* session) {
-  engine_of(connection).keep_session(session);
+  engine::of(connection).keep_session(session);
   return 1;  // it is ours now
 }
 
@@ -216,7 +212,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* size, const 
 // stamped and judged by the world's clock instead, so that they replay and expire.
 
 int stamp_ticket(SSL* connection, void*) {
-  kernel& seam = engine_of(connection).seam();
+  kernel& seam = engine::of(connection).seam();
   if (is_simulated(seam)) {
     SSL_SESSION_set_time(SSL_get_session(connection), static_cast<long>(wall_seconds(seam)));
   }
@@ -228,7 +224,7 @@ SSL_TICKET_RETURN judge_ticket(SSL* connection, SSL_SESSION* session, const unsi
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) {
     return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
-  kernel& seam = engine_of(connection).seam();
+  kernel& seam = engine::of(connection).seam();
   if (is_simulated(seam)) {
     const std::int64_t age = wall_seconds(seam) - SSL_SESSION_get_time(session);
     if (age > SSL_SESSION_get_timeout(session)) return SSL_TICKET_RETURN_IGNORE_RENEW;

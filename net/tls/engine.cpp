@@ -90,6 +90,11 @@ ssl_ptr connection_of(const ssl_ctx_ptr& context) {
 
 }  // namespace
 
+// Not by SSL_set_app_data, whose list of such pointers takes a hundred bytes a connection.
+engine& engine::of(const ssl_st* connection) noexcept {
+  return engine_of(SSL_get_rbio(connection));
+}
+
 void free_ssl::operator()(ssl_st* connection) const noexcept { SSL_free(connection); }
 
 const_buffer piece_cursor::next(std::span<std::byte> room) noexcept {
@@ -120,7 +125,9 @@ const_buffer piece_cursor::next(std::span<std::byte> room) noexcept {
 }
 
 engine::engine(const client_context& with, std::string_view host, kernel& seam)
-    : seam_(&seam), client_(with.state_), ssl_(connection_of(client_->context).release()) {
+    : seam_(&seam),
+      client_(std::make_unique<client_part>(client_part{with.state_, std::string(host), {}})),
+      ssl_(connection_of(with.state_->context).release()) {
   begin();
   SSL* const on = ssl_.get();
   SSL_set_connect_state(on);
@@ -130,18 +137,20 @@ engine::engine(const client_context& with, std::string_view host, kernel& seam)
   const bool is_address =
       X509_VERIFY_PARAM_set1_ip_asc(checks, text.c_str()) == 1 && host.find('\0') == host.npos;
   ERR_clear_error();
-  host_ = is_address ? text : normal_name(host);
-  if (host_.empty() && (client_->verify || !host.empty())) {
+  client_->host = is_address ? text : normal_name(host);
+  if (client_->host.empty() && (client_->state->verify || !host.empty())) {
     throw io_error(tls_error::bad_host_name, "TLS handshake", host);
   }
-  if (!is_address && !host_.empty()) {
+  if (!is_address && !client_->host.empty()) {
     X509_VERIFY_PARAM_set_hostflags(
         checks, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (SSL_set1_host(on, host_.c_str()) != 1 || SSL_set_tlsext_host_name(on, host_.c_str()) != 1) {
+    if (SSL_set1_host(on, client_->host.c_str()) != 1 ||
+        SSL_set_tlsext_host_name(on, client_->host.c_str()) != 1) {
       throw std::bad_alloc();
     }
   }
-  if (const session_ptr session = client_->sessions.take(host_, wall_seconds(seam))) {
+  if (const session_ptr session =
+          client_->state->sessions.take(client_->host, wall_seconds(seam))) {
     // The ticket's age is counted on the system's clock and goes out in the ClientHello. In a
     // simulated world it is always zero.
     if (is_simulated(seam)) {
@@ -172,7 +181,6 @@ void engine::begin() {
   BIO_set_data(both, this);
   BIO_set_init(both, 1);
   SSL_set_bio(ssl_.get(), both, both);
-  SSL_set_app_data(ssl_.get(), this);
   X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl_.get()),
                              static_cast<std::time_t>(wall_seconds(*seam_)));
 }
@@ -245,6 +253,11 @@ engine::progress engine::handshake() noexcept {
   }
   if (ended_) fail(tls_error::truncated);
   return failure_ ? progress::failed : progress::wants_input;
+}
+
+bool engine::may_answer_later() const noexcept {
+  return handshaken_ && server_ != nullptr && output_.size() <= answers_size_max / 2 &&
+         SSL_version(ssl_.get()) == TLS1_3_VERSION;
 }
 
 bool engine::can_read() noexcept {
@@ -359,11 +372,11 @@ std::string engine::peer_certificate_pem() const {
 
 void engine::keep_session(ssl_session_st* session) noexcept {
   session_ptr mine(session);
-  if (client_ == nullptr || host_.empty() || SSL_SESSION_is_resumable(session) != 1) return;
+  if (client_ == nullptr || client_->host.empty() || SSL_SESSION_is_resumable(session) != 1) return;
   std::int64_t lifetime = SSL_SESSION_get_timeout(session);
   const auto hint = static_cast<std::int64_t>(SSL_SESSION_get_ticket_lifetime_hint(session));
   if (hint != 0) lifetime = std::min(lifetime, hint);
-  client_->sessions.put(host_, std::move(mine), wall_seconds(*seam_) + lifetime);
+  client_->state->sessions.put(client_->host, std::move(mine), wall_seconds(*seam_) + lifetime);
 }
 
 }  // namespace rill::tls::detail

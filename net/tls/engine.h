@@ -75,6 +75,9 @@ class engine {
   static void keep_memory(std::vector<std::byte>&& sent);
 
   enum class progress : unsigned char { done, wants_input, failed };
+  /// What is to be sent are tickets, which nobody waits for: they go with the first answer, in one
+  /// send, or with close_notify.
+  bool may_answer_later() const noexcept;
   /// Goes on with the handshake. Output may be there whatever it says, an alert for instance.
   progress handshake() noexcept;
 
@@ -86,6 +89,10 @@ class engine {
   /// Bytes that read() gives at once, at least; 0 if only the end or a failure can be taken.
   std::size_t readable_size() const noexcept;
   bool has_ended() const noexcept { return ended_; }
+  /// As the client was told it; empty for a server.
+  std::string_view given_host() const noexcept {
+    return client_ == nullptr ? std::string_view() : client_->given_host;
+  }
 
   /// Makes records of the next stretch of a message, batch_size of them or a little more. False:
   /// failure() is set.
@@ -109,6 +116,7 @@ class engine {
   ssl_st* native_handle() const noexcept { return ssl_.get(); }
 
   // For OpenSSL's callbacks.
+  static engine& of(const ssl_st* connection) noexcept;
   int bio_read(char* into, int size) noexcept;
   int bio_write(const char* from, int size) noexcept;
   void keep_session(ssl_session_st* session) noexcept;
@@ -120,10 +128,16 @@ class engine {
   std::error_code diagnose() noexcept;
 
   kernel* seam_;
-  std::shared_ptr<client_state> client_;             // a client's
+  /// Apart, for servers hold many connections.
+  struct client_part {
+    std::shared_ptr<client_state> state;
+    std::string given_host;
+    std::string host;  // as certificates have it
+  };
+
+  std::unique_ptr<client_part> client_;              // a client's
   std::shared_ptr<const server_generation> server_;  // a server's
   std::unique_ptr<ssl_st, free_ssl> ssl_;
-  std::string host_;
   std::span<const std::byte> input_;
   std::vector<std::byte> output_;
   std::error_code failure_;

@@ -10,7 +10,8 @@ bool core_base::can_read() noexcept {
   return can || read_failure.has_value();
 }
 
-void core_base::received(result<lease> came) noexcept {
+bool core_base::received(result<lease> came, bool may_time_out) noexcept {
+  if (!came && came.error().is_timeout() && may_time_out) return false;
   if (!came) {
     read_failure = error(came.error().code(), "read", came.error().is_timeout());
   } else if (came->empty()) {
@@ -19,6 +20,7 @@ void core_base::received(result<lease> came) noexcept {
     input = std::move(*came);
     engine.set_input(input);
   }
+  return true;
 }
 
 error core_base::failure(const char* operation) const noexcept {

@@ -53,8 +53,8 @@ class core_base {
 
   /// A read completes at once.
   bool can_read() noexcept;
-  /// What the transport's read has brought.
-  void received(result<lease> came) noexcept;
+  /// What the transport's read has brought. False: nothing, within a deadline that may pass.
+  bool received(result<lease> came, bool may_time_out) noexcept;
   result<std::size_t> read(mutable_buffer into);
   result<lease> read_lease();
 
@@ -83,7 +83,7 @@ template <class Stream>
 class core final : public core_base {
  public:
   core(Stream&& below, const client_context& context, const std::string& host)
-      : core_base(context, host), transport(std::move(below)), name_(host) {}
+      : core_base(context, host), transport(std::move(below)) {}
   core(Stream&& below, const server_context& context)
       : core_base(context), transport(std::move(below)) {}
 
@@ -93,7 +93,7 @@ class core final : public core_base {
   }
   /// Whom errors are about.
   std::string name() const {
-    if (!name_.empty()) return name_;
+    if (!engine.given_host().empty()) return std::string(engine.given_host());
     if constexpr (requires { transport->peer().to_string(); }) {
       if (transport && transport->is_open()) return transport->peer().to_string();
     }
@@ -101,9 +101,6 @@ class core final : public core_base {
   }
 
   std::optional<Stream> transport;
-
- private:
-  std::string name_;
 };
 
 // ---------------------------------------------------------------- tasks
@@ -152,14 +149,19 @@ task<> flush(core<Stream>& of, loop_clock::time_point deadline = endless) {
   engine::keep_memory(std::move(ciphertext));
 }
 
+/// Made here, for what is made in a coroutine stays in its frame, each step of it, and an idle
+/// connection holds that of fill().
+template <class Stream>
+auto next_ciphertext(core<Stream>& of, loop_clock::time_point deadline) {
+  return as_result(with_deadline(deadline, of.transport->read_lease()));
+}
+
 /// Until a read completes at once, or has met its deadline.
 template <class Stream>
 task<> fill(core<Stream>& of, loop_clock::time_point deadline) {
   const reading_mark mark(of);
   while (!of.can_read()) {
-    result<lease> came = co_await as_result(with_deadline(deadline, of.transport->read_lease()));
-    if (!came && came.error().is_timeout() && deadline != endless) co_return;
-    of.received(std::move(came));
+    if (!of.received(co_await next_ciphertext(of, deadline), deadline != endless)) co_return;
   }
   // What has broken the connection is told the peer, unless a writer is in the middle of a record.
   if (!of.engine.failure() || of.is_writing || of.is_closed || of.write_failure) co_return;
@@ -226,7 +228,7 @@ task<> shake_hands(core<Stream>& of) {
     of.on->submit_now();  // a step may take a millisecond, for which nobody else's bytes need wait
     const engine::progress now = of.engine.handshake();
     const bool has_alert = now == engine::progress::failed && !of.engine.output().empty();
-    co_await flush(of);
+    if (!of.engine.may_answer_later()) co_await flush(of);
     if (now == engine::progress::failed) {
       if (has_alert && !of.write_failure) co_await linger(of);
       throw io_error(of.engine.failure(), operation, of.name());
@@ -241,7 +243,7 @@ task<> shake_hands(core<Stream>& of) {
       if (of.write_failure) why = of.write_failure->code();
       throw io_error(why, operation, of.name());
     }
-    of.received(std::move(came));
+    of.received(std::move(came), false);
   }
 }
 
