@@ -208,6 +208,18 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* size, const 
   return SSL_TLSEXT_ERR_OK;
 }
 
+int use_ticket_key(SSL* connection, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
+                   EVP_MAC_CTX* mac, int seals) {
+  const void* const of = SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection));
+  ticket_keys& keys = static_cast<const server_generation*>(of)->tickets;
+  const std::int64_t now = engine::of(connection).seam().now();
+  if (seals == 1) return keys.seal(name, iv, cipher, mac, now);
+  const int found = keys.open(name, iv, cipher, mac, now);
+  // A ticket of TLS 1.3 is good once, so its client gets another.
+  constexpr int renew = 2;
+  return found == 1 && SSL_version(connection) == TLS1_3_VERSION ? renew : found;
+}
+
 // Tickets hold a time, and OpenSSL asks the system's clock for it. In a simulated world they are
 // stamped and judged by the world's clock instead, so that they replay and expire.
 
@@ -262,8 +274,12 @@ server_generation::server_generation(const server_options& options,
     : certificates(std::move(all)),
       protocols(wire_protocols(options.protocols)),
       refuse_unknown_names(options.refuse_unknown_names),
+      tickets(options.ticket_key_interval),
       context(make_context(TLS_server_method(), options.version_min, options.version_max)) {
   SSL_CTX* const on = context.get();
+  if (options.ticket_key_interval <= std::chrono::nanoseconds(0)) {
+    refuse(tls_error::bad_options, "set up TLS", "ticket_key_interval is not positive");
+  }
   use_certificate(on, *certificates.front());
   SSL_CTX_set_options(on, SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_tlsext_servername_callback(on, choose_certificate);
@@ -282,6 +298,8 @@ server_generation::server_generation(const server_options& options,
   constexpr unsigned char name[] = "rill";
   check(SSL_CTX_set_session_id_context(on, name, sizeof(name)) == 1, "set up TLS");
   SSL_CTX_set_session_ticket_cb(on, stamp_ticket, judge_ticket, nullptr);
+  SSL_CTX_set_app_data(on, this);
+  SSL_CTX_set_tlsext_ticket_key_evp_cb(on, use_ticket_key);
   if (!options.tickets) {
     SSL_CTX_set_options(on, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(on, 0);

@@ -5,6 +5,7 @@
 // Not here: the connection (stream.h). Read next: stream.h.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -104,6 +105,11 @@ class server_options {
   bool refuse_unknown_names = false;
   /// Session tickets: clients come back with half the work.
   bool tickets = true;
+  /// So long the key of tickets is used; it opens tickets for as long again, and is gone then. More
+  /// than two hours, the life of a ticket, so that none is lost; more is worse for the secrecy of
+  /// what was said, should the server's memory become known. All loops that use the context change
+  /// keys together.
+  std::chrono::nanoseconds ticket_key_interval = std::chrono::hours(4);
 };
 
 /// The certificates of a server, and what it asks of its clients. Which certificate a client is

@@ -10,6 +10,7 @@
 #include <rill/net/tls/context.h>
 #include <rill/net/tls/library.h>
 #include <rill/net/tls/session_cache.h>
+#include <rill/net/tls/ticket_keys.h>
 
 namespace rill::tls::detail {
 
@@ -28,13 +29,15 @@ struct client_state {
   ssl_ctx_ptr context;
 };
 
-/// A server's certificates between two reloads. Never changes; handshakes hold it.
+/// A server's certificates between two reloads. Handshakes hold it. Never changes, but for the keys
+/// of its tickets.
 struct server_generation {
   server_generation(const server_options& options, std::vector<shared_certificate> all);
 
   std::vector<shared_certificate> certificates;
   std::string protocols;  // as ALPN has them on the wire
   bool refuse_unknown_names;
+  mutable ticket_keys tickets;
   ssl_ctx_ptr context;
 };
 

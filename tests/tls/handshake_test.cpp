@@ -1,5 +1,9 @@
 // What client and server agree on, and every reason for which they refuse each other.
+#include <atomic>
+#include <chrono>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -248,6 +252,24 @@ TEST_P(tls_resumption, after_a_reload_a_session_is_a_full_handshake_again) {
   EXPECT_EQ(seen.client.text, "hello");
 }
 
+TEST_P(tls_resumption, threads_share_the_keys_of_tickets_while_they_change) {
+  tls::server_options often;
+  often.ticket_key_interval = std::chrono::milliseconds(2);
+  const tls::server_context server = serving(often);
+  std::atomic<int> met_count = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      const tls::client_context client(options());
+      for (int meeting = 0; meeting < 30; ++meeting) {
+        if (met(client, server).client.text == "hello") ++met_count;
+      }
+    });
+  }
+  for (std::thread& each : threads) each.join();
+  EXPECT_EQ(met_count, 90);
+}
+
 INSTANTIATE_TEST_SUITE_P(versions, tls_resumption,
                          testing::Values(tls::version::tls1_2, tls::version::tls1_3),
                          [](const auto& each) {
@@ -480,6 +502,9 @@ TEST(tls_certificate, options_that_make_no_sense_are_refused) {
   options.authorities_pem = "nobody";
   EXPECT_THAT(refusal_of([&] { tls::client_context made(options); }),
               HasSubstr("of the authorities"));
+  tls::server_options never;
+  never.ticket_key_interval = std::chrono::seconds(0);
+  EXPECT_THAT(refusal_of([&] { serving(never); }), HasSubstr("ticket_key_interval"));
 }
 
 }  // namespace

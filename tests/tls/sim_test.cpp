@@ -111,9 +111,9 @@ class sim_tls_world : public testing::Test {
       : server_(world_.add_host("server", "10.0.0.1")),
         client_(world_.add_host("client", "10.0.0.2")) {}
 
-  void serve_with(const tls::server_context& mine) {
-    server_.run([mine]() -> task<> {
-      auto listener = tcp_listener::bind(at("0.0.0.0:443"));
+  void serve_with(const tls::server_context& mine, const char* where = "0.0.0.0:443") {
+    server_.run([mine, where]() -> task<> {
+      auto listener = tcp_listener::bind(at(where));
       for (;;) {
         auto peer = co_await listener.accept();
         tls_side ignored;
@@ -121,10 +121,10 @@ class sim_tls_world : public testing::Test {
       }
     });
   }
-  tls_side asked(const tls::client_context& with) {
+  tls_side asked(const tls::client_context& with, const char* where = "10.0.0.1:443") {
     tls_side seen;
     world_.run(client_.run([&]() -> task<> {
-      auto below = co_await tcp_stream::connect(at("10.0.0.1:443"));
+      auto below = co_await tcp_stream::connect(at(where));
       co_await meet_server(std::move(below), with, "server.test", seen);
     }));
     return seen;
@@ -168,6 +168,72 @@ TEST_F(sim_tls_world, sessions_expire_by_the_clock_of_the_world) {
   EXPECT_TRUE(asked(client).is_resumed);
   world_.run_for(std::chrono::minutes(130));
   EXPECT_FALSE(asked(client).is_resumed);
+}
+
+tls::server_context changing_keys_after(std::chrono::nanoseconds interval) {
+  tls::server_options options;
+  options.ticket_key_interval = interval;
+  return serving(options);
+}
+
+TEST_F(sim_tls_world, the_key_of_tickets_changes_and_the_one_before_opens_for_as_long_again) {
+  serve_with(changing_keys_after(std::chrono::minutes(30)));
+  const tls::client_context first = trusting();
+  const tls::client_context second = trusting();
+  const tls::client_context third = trusting();
+  world_.run_for(1ms);
+  for (const tls::client_context& each : {first, second, third}) {
+    EXPECT_FALSE(asked(each).is_resumed);
+  }
+  world_.run_for(std::chrono::minutes(25));
+  EXPECT_TRUE(asked(first).is_resumed);
+  world_.run_for(std::chrono::minutes(30));  // 55: by the key before, which gives a new ticket
+  EXPECT_TRUE(asked(first).is_resumed);
+  EXPECT_TRUE(asked(second).is_resumed);
+  world_.run_for(std::chrono::minutes(10));  // 65: that key is gone, the ticket would be good
+  EXPECT_FALSE(asked(third).is_resumed);
+  world_.run_for(std::chrono::minutes(20));  // 85
+  EXPECT_TRUE(asked(second).is_resumed);
+}
+
+TEST_F(sim_tls_world, tickets_of_tls_1_2_are_opened_as_long_as_others) {
+  serve_with(changing_keys_after(std::chrono::minutes(30)));
+  tls::client_options older = trusting_options();
+  older.version_max = tls::version::tls1_2;
+  const tls::client_context client(older);
+  world_.run_for(1ms);
+  EXPECT_FALSE(asked(client).is_resumed);
+  world_.run_for(std::chrono::minutes(35));
+  EXPECT_TRUE(asked(client).is_resumed);
+  world_.run_for(std::chrono::minutes(30));
+  EXPECT_FALSE(asked(client).is_resumed);
+}
+
+TEST_F(sim_tls_world, after_a_quiet_time_no_old_key_opens_a_ticket) {
+  serve_with(changing_keys_after(std::chrono::minutes(30)));
+  const tls::client_context client = trusting();
+  world_.run_for(1ms);
+  EXPECT_FALSE(asked(client).is_resumed);
+  world_.run_for(std::chrono::minutes(61));
+  EXPECT_FALSE(asked(client).is_resumed);
+}
+
+TEST_F(sim_tls_world, loops_that_share_a_context_change_its_keys_together) {
+  const tls::server_context shared = changing_keys_after(std::chrono::minutes(30));
+  serve_with(shared);
+  serve_with(shared, "0.0.0.0:444");
+  const tls::client_context first = trusting();
+  const tls::client_context second = trusting();
+  world_.run_for(1ms);
+  EXPECT_FALSE(asked(first).is_resumed);
+  EXPECT_FALSE(asked(second).is_resumed);
+  world_.run_for(std::chrono::minutes(40));
+  EXPECT_TRUE(asked(first, "10.0.0.1:444").is_resumed);
+  world_.run_for(std::chrono::minutes(15));
+  EXPECT_TRUE(asked(second).is_resumed);
+  EXPECT_TRUE(asked(first).is_resumed);
+  world_.run_for(std::chrono::minutes(30));
+  EXPECT_TRUE(asked(second, "10.0.0.1:444").is_resumed);
 }
 
 TEST_F(sim_tls_world, a_silent_server_costs_ten_seconds) {
