@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <optional>
 #include <stdexcept>
@@ -33,7 +34,8 @@ struct options {
   std::string method;
   std::vector<std::string> headers;
   std::vector<std::string> data;
-  std::optional<std::string> json;
+  std::string binary;
+  std::vector<std::string> json;
   std::vector<std::string> form;
   std::string upload;
   std::string output;
@@ -42,6 +44,7 @@ struct options {
   bool include_head = false;
   bool verbose = false;
   bool silent = false;
+  bool shows_errors = true;
   bool follow = false;
   unsigned redirect_max = 50;
   bool fail = false;
@@ -60,7 +63,9 @@ struct options {
   std::string kernel = "auto";
 };
 
+/// "-" is the standard input.
 std::string read_file(const std::string& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
   std::ifstream in(path, std::ios::binary);
   if (!in) throw std::runtime_error("cannot read " + path);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -87,18 +92,58 @@ void add_authorization(http::client_request& ask, const options& chosen) {
   ask.basic_auth(chosen.user, password);
 }
 
-/// "name=value", "name=@file".
+/// What stands behind "; NAME=" in "file;type=text/plain;filename=other", which loses it.
+std::optional<std::string> take_attribute(std::string& from, const std::string& name) {
+  const std::size_t begin = from.find(';' + name + '=');
+  if (begin == from.npos) return std::nullopt;
+  const std::size_t value = begin + name.size() + 2;
+  const std::size_t end = std::min(from.find(';', value), from.size());
+  std::string taken = from.substr(value, end - value);
+  from.erase(begin, end - begin);
+  return taken;
+}
+
+/// "name=value", "name=<file" for a value that stands there, "name=@file;type=...;filename=...".
 void add_form_field(http::client_request& ask, const std::string& text) {
   const std::size_t equal = text.find('=');
   if (equal == text.npos) throw std::runtime_error("'" + text + "' is not NAME=VALUE");
   const std::string name = text.substr(0, equal);
   const std::string value = text.substr(equal + 1);
-  if (!value.starts_with('@')) {
+  ask.multipart();
+  if (value.starts_with('<')) {
+    ask.form(name, read_file(value.substr(1)));
+  } else if (value.starts_with('@')) {
+    std::string path = value.substr(1);
+    const auto type = take_attribute(path, "type");
+    const auto file_name = take_attribute(path, "filename");
+    ask.file(name, file_name.value_or(path.substr(path.rfind('/') + 1)), read_file(path),
+             type.value_or("application/octet-stream"));
+  } else {
     ask.form(name, value);
-    return;
   }
-  const std::string path = value.substr(1);
-  ask.file(name, path.substr(path.rfind('/') + 1), read_file(path));
+}
+
+/// "Name: value"; "Name;" for one without a value; "Name:" leaves out what we would send.
+void add_header(http::client_request& ask, const std::string& text) {
+  const std::size_t end = text.find_first_of(":;");
+  const bool is_empty = end + 1 == text.size();
+  if (end == text.npos || (text[end] == ';' && !is_empty)) {
+    throw std::runtime_error("'" + text + "' is not NAME: VALUE");
+  }
+  const std::string name = text.substr(0, end);
+  const std::size_t begin = std::min(text.find_first_not_of(' ', end + 1), text.size());
+  if (text[end] == ':' && begin == text.size()) {
+    ask.without(name);
+  } else {
+    ask.header(name, text.substr(begin));
+  }
+}
+
+/// A form's data: from a file without its line ends, as from a person's editor.
+std::string data_of(const std::string& text) {
+  std::string data = value_or_file(text);
+  if (text.starts_with('@')) std::erase_if(data, [](char c) { return c == '\r' || c == '\n'; });
+  return data;
 }
 
 /// The file `path`, read as it is sent.
@@ -124,7 +169,8 @@ std::string method_of(const options& chosen) {
   if (!chosen.method.empty()) return chosen.method;
   if (chosen.head_only) return "HEAD";
   if (!chosen.upload.empty()) return "PUT";
-  const bool has_body = !chosen.data.empty() || chosen.json || !chosen.form.empty();
+  const bool has_body = !chosen.data.empty() || !chosen.binary.empty() || !chosen.json.empty() ||
+                        !chosen.form.empty();
   return has_body ? "POST" : "GET";
 }
 
@@ -134,22 +180,22 @@ rill::task<http::client_request> make_request(const options& chosen) {
     std::string all;
     for (const std::string& each : chosen.data) {
       if (!all.empty()) all += '&';
-      all += value_or_file(each);
+      all += data_of(each);
     }
     ask.body(http::request_body(std::move(all), "application/x-www-form-urlencoded"));
   }
-  if (chosen.json) {
-    ask.json(value_or_file(*chosen.json)).header("Accept", "application/json");
+  if (!chosen.binary.empty()) {
+    ask.body(http::request_body(value_or_file(chosen.binary), "application/x-www-form-urlencoded"));
+  }
+  if (!chosen.json.empty()) {
+    std::string all;
+    for (const std::string& each : chosen.json) all += value_or_file(each);
+    ask.json(std::move(all)).header("Accept", "application/json");
   }
   for (const std::string& each : chosen.form) add_form_field(ask, each);
   if (!chosen.upload.empty()) ask.body(co_await file_body(chosen.upload));
   add_authorization(ask, chosen);
-  for (const std::string& each : chosen.headers) {
-    const std::size_t colon = each.find(':');
-    if (colon == each.npos) throw std::runtime_error("'" + each + "' is not NAME: VALUE");
-    const std::size_t begin = std::min(each.find_first_not_of(' ', colon + 1), each.size());
-    ask.header(each.substr(0, colon), each.substr(begin));
-  }
+  for (const std::string& each : chosen.headers) add_header(ask, each);
   ask.redirect_max(chosen.follow ? chosen.redirect_max : 0);
   co_return ask;
 }
@@ -235,9 +281,11 @@ class progress_bar {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// The last part of the path, as curl's -O has it.
-std::string remote_name(const http::url& from) {
-  const std::string name = from.path.substr(from.path.rfind('/') + 1);
+/// The last part of the path that was asked for, as curl's -O has it: where a server redirects to
+/// is not to choose a file of ours.
+std::string remote_name(const std::string& url) {
+  const auto from = http::url::parse(url);
+  const std::string name = from ? from->path.substr(from->path.rfind('/') + 1) : std::string();
   if (name.empty() || name == "." || name == "..") {
     throw std::runtime_error("-O: the URL names no file");
   }
@@ -287,11 +335,14 @@ rill::task<> http_client(const options& chosen, bool& is_complete) {
   if (chosen.fail) got.raise_for_status();
   output to;
   if (chosen.remote_name) {
-    co_await to.open(remote_name(got.url()));
+    co_await to.open(remote_name(chosen.url));
   } else if (!chosen.output.empty() && chosen.output != "-") {
     co_await to.open(chosen.output);
   }
-  if (chosen.include_head || chosen.head_only) co_await to.write(got.head_text());
+  if (chosen.include_head || chosen.head_only) {
+    for (const auto& each : got.history()) co_await to.write(each.head_text);
+    co_await to.write(got.head_text());
+  }
   for (;;) {
     const std::string_view piece = co_await got.read_some();
     if (piece.empty()) break;
@@ -301,15 +352,16 @@ rill::task<> http_client(const options& chosen, bool& is_complete) {
   is_complete = true;
 }
 
-/// Seconds, as curl has it, or a duration as our other programs have it.
+/// Seconds, as curl has it, or a duration as our other programs have it; 0: a day.
 void add_seconds(CLI::App& app, const std::string& name, std::chrono::milliseconds& value,
                  const std::string& help) {
   app.add_option_function<std::string>(
       name,
       [&value](const std::string& text) {
         const bool is_plain = text.find_first_not_of("0123456789.") == text.npos;
-        const double seconds = is_plain ? std::atof(text.c_str()) : 0.0;
         constexpr double day = 86400.0;
+        const double given = is_plain ? std::atof(text.c_str()) : 0.0;
+        const double seconds = given == 0.0 ? day : given;
         value = is_plain ? std::chrono::milliseconds(
                                static_cast<std::int64_t>(std::min(seconds, day) * 1000.0))
                          : program::parse_duration(text);
@@ -320,11 +372,15 @@ void add_seconds(CLI::App& app, const std::string& name, std::chrono::millisecon
 void add_options(CLI::App& app, options& chosen) {
   app.add_option("URL", chosen.url, "what to fetch")->required();
   app.add_option("-X,--request", chosen.method, "the method (GET; POST with data)");
-  app.add_option("-H,--header", chosen.headers, "a field, 'Name: value'")->allow_extra_args(false);
-  app.add_option("-d,--data", chosen.data, "a body of form data, or @FILE")
+  app.add_option("-H,--header", chosen.headers, "a field, 'Name: value'; 'Name:' leaves out ours")
       ->allow_extra_args(false);
-  app.add_option("--json", chosen.json, "a body of JSON, or @FILE");
-  app.add_option("-F,--form", chosen.form, "a field of a form, NAME=VALUE or NAME=@FILE")
+  app.add_option("-d,--data", chosen.data, "a body of form data, or @FILE less its line ends")
+      ->allow_extra_args(false);
+  app.add_option("--data-binary", chosen.binary, "a body, or @FILE as it is");
+  app.add_option("--json", chosen.json, "a body of JSON, or @FILE; @-: the standard input")
+      ->allow_extra_args(false);
+  app.add_option("-F,--form", chosen.form,
+                 "a field of a form: NAME=VALUE, NAME=<FILE, NAME=@FILE;type=...;filename=...")
       ->allow_extra_args(false);
   app.add_option("-T,--upload-file", chosen.upload, "PUT this file, read as it is sent");
   app.add_option("-o,--output", chosen.output, "write the body to this file");
@@ -333,6 +389,7 @@ void add_options(CLI::App& app, options& chosen) {
   app.add_flag("-i,--include", chosen.include_head, "print the head before the body");
   app.add_flag("-v,--verbose", chosen.verbose, "tell on stderr what happens, without secrets");
   app.add_flag("-s,--silent", chosen.silent, "no progress bar");
+  app.add_flag("-S,--show-error", chosen.shows_errors, "errors are told always");
   app.add_flag("-L,--location", chosen.follow, "follow redirects");
   app.add_option("--max-redirs", chosen.redirect_max, "so many of them (50)");
   app.add_flag("-f,--fail", chosen.fail, "a status from 400 on is an error, without a body");

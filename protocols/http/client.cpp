@@ -149,7 +149,7 @@ work client::state::prepare(client_request asked, bool reads_body) const {
   if (!from.parts().empty()) {
     const bool has_file = std::any_of(from.parts().begin(), from.parts().end(),
                                       [](const auto& each) { return each.is_file; });
-    if (has_file) {
+    if (has_file || from.is_multipart()) {
       made.body = write_multipart(from.parts(), random_boundary());
     } else {
       parameter_list parameters;
@@ -178,7 +178,7 @@ task<client_response> client::state::run(client_request asked, bool reads_body) 
       throw client_error(client_phase::redirect, mine.at.name(), client_fault::too_many_redirects);
     }
     --mine.redirects_left;
-    history.push_back({got.status(), mine.at.target.to_string()});
+    history.push_back({got.status(), mine.at.target.to_string(), std::string(got.head_text())});
     follow(mine, got);
   }
 }

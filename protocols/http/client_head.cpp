@@ -32,7 +32,7 @@ void append_body_fields(std::string& to, const client_request& asked, const requ
     if (is_one_of(method, {"POST", "PUT", "PATCH"})) append_field(to, "Content-Length", "0");
     return;
   }
-  if (asked.find("Content-Type") == nullptr && !body.type().empty()) {
+  if (!asked.is_decided("Content-Type") && !body.type().empty()) {
     append_field(to, "Content-Type", body.type());
   }
   if (const auto size = body.size()) {
@@ -49,7 +49,7 @@ std::string write_head(const journey& at, const client_request& asked, const req
   std::string head = at.method + ' ';
   if (at.is_proxied()) head += "http://" + at.target.authority();
   head.append(at.target.target()).append(" HTTP/1.1\r\n");
-  const auto is_set = [&](std::string_view name) { return asked.find(name) != nullptr; };
+  const auto is_set = [&](std::string_view name) { return asked.is_decided(name); };
   // The caller's Host is for the first origin.
   const std::string* const host = at.has_credentials ? asked.find("Host") : nullptr;
   append_field(head, "Host", host != nullptr ? *host : at.target.authority());

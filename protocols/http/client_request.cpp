@@ -72,6 +72,7 @@ client_request& client_request::header(std::string_view name, std::string_view v
     }
   }
   std::erase_if(fields_, [&](const auto& each) { return equals_without_case(each.first, name); });
+  std::erase_if(left_out_, [&](const auto& each) { return equals_without_case(each, name); });
   fields_.emplace_back(name, value);
   return *this;
 }
@@ -81,6 +82,18 @@ const std::string* client_request::find(std::string_view name) const noexcept {
     if (equals_without_case(each, name)) return &value;
   }
   return nullptr;
+}
+
+client_request& client_request::without(std::string_view name) {
+  std::erase_if(fields_, [&](const auto& each) { return equals_without_case(each.first, name); });
+  left_out_.emplace_back(name);
+  return *this;
+}
+
+bool client_request::is_decided(std::string_view name) const noexcept {
+  return find(name) != nullptr ||
+         std::any_of(left_out_.begin(), left_out_.end(),
+                     [&](const std::string& each) { return equals_without_case(each, name); });
 }
 
 client_request& client_request::query(std::string_view name, std::string_view value) {

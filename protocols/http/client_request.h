@@ -107,6 +107,9 @@ class client_request {
   /// Transfer-Encoding, Connection, TE, Trailer, Upgrade, Expect.
   /// A client that is given Accept-Encoding hands out the body as it comes.
   client_request& header(std::string_view name, std::string_view value);
+  /// Leaves out a field that the client would send by itself: User-Agent, Accept, Accept-Encoding,
+  /// Content-Type, those of client_options. header() for the same name takes it back.
+  client_request& without(std::string_view name);
   /// Adds to the query of the URL.
   client_request& query(std::string_view name, std::string_view value);
   /// Throws std::invalid_argument for a colon in the user and for controls.
@@ -119,6 +122,11 @@ class client_request {
   /// A field of a form: application/x-www-form-urlencoded, or multipart/form-data (RFC 7578) once
   /// the form has a file.
   client_request& form(std::string name, std::string value);
+  /// The form is multipart/form-data without a file too.
+  client_request& multipart() noexcept {
+    is_multipart_ = true;
+    return *this;
+  }
   client_request& file(std::string name, std::string file_name, std::string content,
                        std::string type = "application/octet-stream");
 
@@ -133,6 +141,9 @@ class client_request {
   const field_list& fields() const noexcept { return fields_; }
   /// The value of a field that was set.
   const std::string* find(std::string_view name) const noexcept;
+  /// It was set, or is left out: the client's own is not sent.
+  bool is_decided(std::string_view name) const noexcept;
+  bool is_multipart() const noexcept { return is_multipart_; }
   /// "a=1&b=2", encoded.
   const std::string& query_text() const noexcept { return query_; }
   const request_body& content() const noexcept { return body_; }
@@ -149,6 +160,8 @@ class client_request {
   field_list fields_;
   request_body body_;
   std::vector<part> parts_;
+  std::vector<std::string> left_out_;
+  bool is_multipart_ = false;
   std::optional<client_timeouts> timeouts_;
   std::optional<unsigned> redirect_max_;
   progress_function on_upload_;

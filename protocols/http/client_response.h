@@ -31,6 +31,7 @@ class client_response {
   struct hop {
     int status;
     std::string url;
+    std::string head_text;  // as the server sent it
   };
 
   client_response(client_response&& other) noexcept;

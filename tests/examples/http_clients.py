@@ -127,7 +127,7 @@ class HttpClient(unittest.TestCase):
             self.fetch("-X", "PROPFIND", "-H", "A: 1", "-H", "b:2", "-A", "me", self.url)
             self.fetch("-d", "a=1", "-d", "b=2", self.url)
             self.fetch("--json", '{"a": 1}', self.url)
-            self.fetch("-d", "@" + file.name, self.url)
+            self.fetch("--data-binary", "@" + file.name, self.url)
             self.fetch("-T", file.name, self.url + "/up")
             self.fetch("-F", "a=1", "-F", "f=@" + file.name, self.url)
             content = read(file.name)
@@ -146,6 +146,50 @@ class HttpClient(unittest.TestCase):
         self.assertEqual(two.get_filename(), os.path.basename(file.name))
         self.assertEqual(two.get_payload(decode=True), content)
 
+    def test_data_is_read_from_files_and_the_standard_input(self):
+        with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+            file.write(b"a=1&\r\nb=2\n")
+            file.flush()
+            self.fetch("-d", "@" + file.name, self.url)
+            self.fetch("--json", "[1,", "--json", "2]", self.url)
+            with open(file.name, "rb") as given:
+                subprocess.run([os.path.join(FOLDER, "http_client"), "--data-binary", "@-", self.url],
+                               stdin=given, check=True, capture_output=True, timeout=PATIENCE)
+            self.fetch("-F", f"a=@{file.name};type=text/x-own;filename=other", "-F",
+                       f"b=<{file.name}", self.url)
+            self.fetch("-F", "c=1;type=kept", self.url)
+        form, json, binary, parts, lone = self.server.seen
+        self.assertEqual([each[3] for each in (form, json, binary)],
+                         [b"a=1&b=2", b"[1,2]", b"a=1&\r\nb=2\n"])
+        parse = lambda seen: email.message_from_bytes(
+            b"Content-Type: " + seen[2]["Content-Type"].encode() + b"\r\n\r\n" + seen[3]).get_payload()
+        one, two = parse(parts)
+        self.assertEqual((one.get_content_type(), one.get_filename()), ("text/x-own", "other"))
+        self.assertEqual(two.get_payload(decode=True).rstrip(b"\r\n"), b"a=1&\r\nb=2")
+        self.assertIsNone(two.get_filename())
+        self.assertEqual(parse(lone)[0].get_payload(), "1;type=kept")
+
+    def test_fields_of_ours_can_be_left_out_and_others_be_empty(self):
+        self.fetch("-H", "User-Agent:", "-H", "accept: ", "-H", "X-Empty;", self.url)
+        self.fetch("-H", "Content-Type:", "-d", "x", self.url)
+        self.fetch("-H", "no field", self.url, code=1)
+        got, posted = self.server.seen
+        self.assertEqual(sorted(got[2].keys()), ["Host", "X-Empty"])
+        self.assertEqual(got[2]["X-Empty"], "")
+        self.assertNotIn("Content-Type", posted[2])
+
+    def test_heads_on_the_way_are_shown_too(self):
+        for option in "-i", "-I":
+            outcome = self.fetch(option, "-L", self.url + "/moved").stdout
+            self.assertTrue(outcome.startswith(b"HTTP/1.1 302 Found\r\n"), outcome)
+            self.assertEqual(outcome.count(b"HTTP/1.1 "), 2)
+
+    def test_a_redirect_does_not_choose_the_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.fetch("-sSOL", self.url + "/moved", cwd=folder)
+            self.assertEqual(os.listdir(folder), ["moved"])
+            self.assertEqual(read(os.path.join(folder, "moved")), b"GET /there ")
+
     def test_redirects_are_followed_when_told_to(self):
         self.assertEqual(self.fetch(self.url + "/moved").stdout, b"elsewhere")
         self.assertEqual(self.fetch("-L", self.url + "/moved").stdout, b"GET /there ")
@@ -160,6 +204,9 @@ class HttpClient(unittest.TestCase):
         self.assertIn(b"ended in the middle of a message", cut.stderr)
         refused = self.fetch("http://127.0.0.1:1/", code=1)
         self.assertIn(b"connect 127.0.0.1:1: Connection refused", refused.stderr)
+
+    def test_no_time_is_no_limit(self):
+        self.assertEqual(self.fetch("-m", "0", "--connect-timeout", "0", self.url).stdout, b"GET / ")
 
     def test_limits_of_time(self):
         begin = time.monotonic()

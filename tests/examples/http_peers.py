@@ -498,7 +498,7 @@ class Node(Peer):
                     got = self.fetch("-i", "-T", self.big_path, url + "/echo").stdout
                     self.assertIn(b"\r\nX-Asked: PUT undefined\r\n", got)
                     self.assertTrue(got.endswith(b"\r\n\r\n" + self.big))
-                    got = self.fetch("-L", "-d", "@" + self.big_path, url + "/moved").stdout
+                    got = self.fetch("-L", "--data-binary", "@" + self.big_path, url + "/moved").stdout
                     self.assertEqual(got, self.big)
                     for _ in range(5):
                         got = self.fetch("-T", self.big_path, url + "/refused").stdout
