@@ -24,6 +24,7 @@ SERVERS = {"rill": ["http_server", "--host", "127.0.0.1", "--port", "0", "--tls-
                     "--idle-timeout", "1h"],
            "nginx": [sys.executable, str(compare.HERE / "http/nginx_http.py")]}
 MIB = 2**20
+MEMORY = "Resident memory of"  # how the second part of the table begins
 FILES = {"1M": MIB, "64M": 64 * MIB}
 NEEDED = {"nginx": "nginx-light", "ab": "apache2-utils", "h2load": "nghttp2-client",
           "openssl": "openssl"}
@@ -39,6 +40,8 @@ def parse_arguments():
     parser.add_argument("--connections", default=10000, type=int, help="idle ones")
     parser.add_argument("--server-core", default=0, type=int)
     parser.add_argument("--load-core", default=1, type=int)
+    parser.add_argument("--part", default="all", choices=["all", "speed", "memory"],
+                        help="what to measure; the other part of the table stays as it is")
     parser.add_argument("--smoke", action="store_true", help="one short round")
     options = parser.parse_args()
     if options.smoke:
@@ -198,29 +201,41 @@ def main():
     if not (options.bin_dir / "http_server").exists():
         sys.exit(f"error: no http_server in {options.bin_dir}; build first")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    table = options.out / "beside_nginx.md"
+    old = re.split(f"(?=^{MEMORY})", table.read_text(), flags=re.M) if table.exists() else ["", ""]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
         for file, size in FILES.items():
             (folder / file).write_bytes(os.urandom(MIB) * (size // MIB))
         certificates = {kind: make_certificate(folder, kind) for kind in ("rsa:2048", "ec")}
-        speed = measure_speed(certificates, folder, options)
-        memory = measure_memory(certificates, folder, options)
+        speed = memory = None
+        if options.part != "memory":
+            speed = measure_speed(certificates, folder, options)
+        if options.part != "speed":
+            memory = measure_memory(certificates, folder, options)
     options.servers, options.known = ["rill"], {"rill": ["http_server"]}
     options.suite = "http"
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip()
-    text = "\n".join(
-        ["# http_server beside nginx", ""]
-        + compare.circumstances(["rill"], options)[:-1]
-        + [f"* {version}, one worker; {ssl.OPENSSL_VERSION} for both", "",
-           f"{options.rounds} interleaved rounds of {options.duration} s, medians. "
-           "Handshakes by ab, those resumed by openssl s_time, all else by h2load --h1. "
-           "The processor time is for one of the unit.", ""]
-        + speed
-        + ["", f"Resident memory of {options.connections:,} idle connections that have had one answer. "
-           "(nginx sets up its table of connections at its start: the sum is what compares.)", ""] + memory) + "\n"
+    first, second = old[0], old[-1]
+    if speed:
+        first = "\n".join(
+            ["# http_server beside nginx", ""]
+            + compare.circumstances(["rill"], options)[:-1]
+            + [f"* {version}, one worker; {ssl.OPENSSL_VERSION} for both", "",
+               f"{options.rounds} interleaved rounds of {options.duration} s, medians. "
+               "Handshakes by ab, those resumed by openssl s_time, all else by h2load --h1. "
+               "The processor time is for one of the unit.", ""]
+            + speed + ["", ""])
+    if memory:
+        second = "\n".join(
+            [f"{MEMORY} {options.connections:,} idle connections that have had one answer, "
+             f"{time.strftime('%Y-%m-%d')}. "
+             "(nginx sets up its table of connections at its start: the sum is what compares.)", ""]
+            + memory) + "\n"
+    text = first + second
     print(text)
-    compare.write(options.out / "beside_nginx.md", text)
+    compare.write(table, text)
 
 
 if __name__ == "__main__":
