@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2034
 packages_build=(g++ cmake ninja-build pkg-config
   liburing-dev libc-ares-dev libssl-dev libexpected-dev libcli11-dev zlib1g-dev libbrotli-dev
-  nlohmann-json3-dev)
+  nlohmann-json3-dev libedit-dev)
 packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl doxygen)
 packages_clang=(clang-19 libclang-rt-19-dev)
 # For tests/examples/http_peers.py, mail.py and websocket_peers.py, and tests/originals, which skip

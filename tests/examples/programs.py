@@ -475,9 +475,11 @@ class Teaching(Programs):
 
 
 class Demo(Programs):
-    def test_it_serves_http_tcp_and_udp_and_ends_with_0(self):
-        with Server("demo", "--http-port", "0", "--tcp-port", "0", "--udp-port", "0") as server:
-            self.assertRegex(server.ready, r"ready: http .*\n(.*\n)*ready: tcp .*\n(.*\n)*ready: udp ")
+    def test_it_serves_http_tcp_udp_and_chat_and_ends_with_0(self):
+        with Server("demo", "--http-port", "0", "--tcp-port", "0", "--udp-port", "0",
+                    "--chat-port", "0") as server:
+            self.assertRegex(server.ready, r"ready: http .*\n(.*\n)*ready: tcp .*\n(.*\n)*ready: udp "
+                                           r".*\n(.*\n)*ready: chat ")
             server.signal(signal.SIGINT)
             self.assertEqual(server.wait(), 0)
 
