@@ -7,11 +7,11 @@ packages_build=(g++ cmake ninja-build pkg-config
   nlohmann-json3-dev libedit-dev)
 packages_test=(libgtest-dev libgmock-dev libhttp-parser-dev python3 openssl doxygen)
 packages_clang=(clang-19 libclang-rt-19-dev)
-# For tests/examples/http_peers.py, mail.py and websocket_peers.py, and tests/originals, which skip
-# what is missing.
+# For tests/examples (http_peers.py, mail.py, websocket_peers.py, nats.sh), tests/originals and
+# tests/nats, which skip what is missing.
 packages_peers=(curl wrk nghttp2-client nginx-light nodejs chromium-headless-shell
   python3-requests python3-aiosmtpd postfix sasl2-bin libsasl2-modules swaks
-  libmime-tools-perl libnet-ssleay-perl node-ws python3-websockets)
+  libmime-tools-perl libnet-ssleay-perl node-ws python3-websockets nats-server)
 
 install_packages() {
   local package missing=() as_root=()
