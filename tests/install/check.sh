@@ -27,7 +27,7 @@ export PKG_CONFIG_PATH
 for file in "$PKG_CONFIG_PATH"/*.pc; do
   pkg-config --cflags --libs "$(basename "$file" .pc)"
 done
-read -ra flags < <(pkg-config --cflags --libs rill-echo rill-sim rill-tls)
+read -ra flags < <(pkg-config --cflags --libs rill-echo rill-sim rill-tls rill-smtp)
 "$compiler" -std=c++20 "$here/consumer/main.cpp" "${flags[@]}" -o "$work/consumer"
 "$work/consumer"
 

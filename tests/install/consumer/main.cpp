@@ -2,6 +2,7 @@
 #include <rill/net/tcp.h>
 #include <rill/net/tls/stream.h>
 #include <rill/protocols/echo/echo.h>
+#include <rill/protocols/smtp/auth.h>
 #include <rill/runtime/run.h>
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/task.h>
@@ -10,5 +11,6 @@ rill::task<> nothing() { co_return; }
 
 int main() {
   const rill::tls::client_context trusted;
+  if (rill::smtp::hmac_md5("key", "text").size() != 32) return 1;
   return rill::run(nothing);
 }
