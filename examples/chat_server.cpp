@@ -1,5 +1,5 @@
-// A chat server that could be deployed: rooms over TCP and TLS, several threads, limits,
-// statistics.
+// A chat server that could be deployed: rooms over TCP, TLS and in browsers, several threads,
+// limits, statistics.
 //
 //   build/release/bin/chat_server                       ready: chat [::1]:12345
 //                                                       ready: chat 127.0.0.1:12345
@@ -7,6 +7,7 @@
 //                                                       ready: http 127.0.0.1:8081
 //   nc localhost 12345                                  a name, then lines; /help
 //   build/release/bin/chat_client localhost 12345       the same with a line to edit
+//   a browser at http://localhost:8081/                 the page, in the same rooms
 //   curl localhost:8081/stats                           who is there, in numbers
 //   Ctrl-C                                              tells everybody and ends with 0
 //
@@ -23,15 +24,19 @@
 
 #include <nlohmann/json.hpp>
 
+#include "chat_page.h"
 #include "program.h"
 #include <rill/net/listen.h>
 #include <rill/net/tls/stream.h>
+#include <rill/protocols/chat/browser.h>
 #include <rill/protocols/chat/history_log.h>
 #include <rill/protocols/chat/hub.h>
 #include <rill/protocols/chat/session.h>
 #include <rill/protocols/http/json.h>
 #include <rill/protocols/http/router.h>
 #include <rill/protocols/http/session.h>
+#include <rill/protocols/websocket/server.h>
+#include <rill/runtime/event.h>
 #include <rill/runtime/loop_group.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
@@ -46,6 +51,7 @@ struct options {
   std::string tls_certificate;
   std::string tls_key;
   std::string log;
+  std::vector<std::string> origins;
   unsigned threads = 1;
   std::size_t connection_max = 0;
   std::size_t per_address_max = 0;
@@ -114,7 +120,7 @@ struct shared_parts {
   explicit shared_parts(std::size_t per_address_max) : addresses(per_address_max) {}
 
   std::atomic<std::size_t> connection_count = 0;
-  std::atomic<std::size_t> http_count = 0;
+  std::atomic<std::size_t> http_count = 0;  // browsers, and who asks for numbers
   std::atomic<unsigned> listening_count = 0;
   rill::chat::address_counter addresses;
   std::optional<rill::tls::server_context> tls;
@@ -144,6 +150,20 @@ class logs_ending {
   rill::loop_group* loops_;
 };
 
+/// From the beginning of a drain on, members leave without a word to those who are told anyway.
+rill::task<> quiet_drain(rill::chat::shard& part) {
+  struct beginning {
+    explicit beginning(rill::chat::shard& of) : part(&of) {}
+    beginning(const beginning&) = delete;
+    beginning& operator=(const beginning&) = delete;
+    ~beginning() { part->begin_drain(); }
+    rill::chat::shard* part;
+  };
+  const beginning when_cancelled(part);
+  rill::event never;
+  co_await never.wait();
+}
+
 rill::task<> serve_members(rill::tcp_listener listener, rill::chat::branch& here, shared_parts& all,
                            rill::serve_limits limits) {
   const auto plain = [&](rill::tcp_stream peer, rill::drain_signal& drain) {
@@ -161,13 +181,25 @@ rill::task<> serve_members(rill::tcp_listener listener, rill::chat::branch& here
   }
 }
 
-rill::task<> serve_pages(rill::tcp_listener listener, shared_parts& all,
-                         rill::serve_limits limits) {
+rill::task<> serve_pages(rill::tcp_listener listener, rill::chat::branch& here, shared_parts& all,
+                         rill::serve_limits limits, const std::vector<std::string>& origins) {
   rill::http::router routes;
+  routes.get("/", [](rill::http::request&) {
+    return rill::http::response::fixed(chat_page, "text/html; charset=utf-8");
+  });
+  rill::websocket::server_options how;
+  constexpr std::size_t message_size_max = 16 * 1024;  // what a page says is far shorter
+  how.connection.limits.message_size_max = message_size_max;
+  how.origins = origins;
+  const auto browse = [&here](rill::websocket::connection& peer) {
+    return rill::chat::browse(peer, here);
+  };
+  routes.get("/ws", [&](rill::http::request& asked) {
+    return rill::websocket::accept(asked, browse, how);
+  });
   statistics_page statistics(*all.hub, all.connection_count);
   routes.get("/stats", [&](rill::http::request&) { return statistics.answer(); });
   limits.shared_count = &all.http_count;
-  limits.connection_max = 1000;
   co_await rill::http::serve(listener, routes, rill::http::session_options(), limits);
 }
 
@@ -176,7 +208,8 @@ rill::task<> chat_server(const options& chosen) {
   std::string lines = program::ready_lines("chat", members.locals);
   std::optional<port> pages;
   if (chosen.http_port) {
-    pages.emplace(co_await rill::tcp_listener::bind(chosen.host, *chosen.http_port), 1);
+    pages.emplace(co_await rill::tcp_listener::bind(chosen.host, *chosen.http_port),
+                  chosen.threads);
     lines += program::ready_lines("http", pages->locals);
   }
   shared_parts all(chosen.per_address_max);
@@ -219,8 +252,11 @@ rill::task<> chat_server(const options& chosen) {
       if (log) outer.start(write_log);
       outer.start([&] { return here.outgoing.run(); });
       co_await rill::with_nursery([&](rill::nursery& servers) -> rill::task<> {
-        if (index == 0 && pages) {
-          servers.start([&] { return serve_pages(pages->listener(0), all, limits); });
+        servers.start(quiet_drain, std::ref(here.part));
+        if (pages) {
+          servers.start([&] {
+            return serve_pages(pages->listener(index), here, all, limits, chosen.origins);
+          });
         }
         co_await serve_members(std::move(listener), here, all, limits);
       });
@@ -233,10 +269,13 @@ rill::task<> chat_server(const options& chosen) {
 
 int main(int argc, char** argv) {
   options chosen;
-  CLI::App app("Chat server: rooms for line clients and raw ones, until Ctrl-C.");
+  CLI::App app("Chat server: rooms for line clients, raw ones and browsers, until Ctrl-C.");
   app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
   app.add_option("--port", chosen.port, "port of the chat, 0 for any that is free (12345)");
-  app.add_option("--http-port", chosen.http_port, "port of GET /stats, 0 for any free one (8081)");
+  app.add_option("--http-port", chosen.http_port,
+                 "port of the page and of GET /stats, 0 for any free one (8081)");
+  app.add_option("--origin", chosen.origins,
+                 "another site whose pages may connect, as https://example.org; * for all");
   CLI::Option* certificate =
       app.add_option("--tls-cert", chosen.tls_certificate, "file of the certificates, PEM: TLS");
   CLI::Option* key = app.add_option("--tls-key", chosen.tls_key, "file of the key, PEM");

@@ -11,15 +11,18 @@
 #include <string>
 #include <vector>
 
+#include "chat_page.h"
 #include "http_routes.h"
 #include "program.h"
 #include <rill/net/listen.h>
 #include <rill/net/serve.h>
+#include <rill/protocols/chat/browser.h>
 #include <rill/protocols/chat/hub.h>
 #include <rill/protocols/chat/session.h>
 #include <rill/protocols/echo/datagrams.h>
 #include <rill/protocols/echo/echo.h>
 #include <rill/protocols/http/session.h>
+#include <rill/protocols/websocket/server.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
@@ -50,7 +53,8 @@ void explain(std::uint16_t http_port, std::uint16_t tcp_port, std::uint16_t udp_
       "             build/release/bin/echo_client localhost " + tcp + " hello\n" +
       "  UDP echo   echo hello | nc -u -w1 localhost " + udp + "\n" +
       "             build/release/bin/udp_echo_client localhost " + udp + " hello\n" +
-      "  Chat       nc localhost " + chat + ", then a name\n" +
+      "  Chat       a browser at http://localhost:" + http + "/chat\n" +
+      "             nc localhost " + chat + ", then a name\n" +
       "             build/release/bin/chat_client localhost " + chat + " --nick me\n" +
       "What its tasks are doing: kill -USR1 $(pidof demo)\n"
       "To end it: Ctrl-C.\n");
@@ -74,6 +78,14 @@ rill::task<> demo(const options& chosen) {
   routes::add(router, "");
   const auto hub = rill::chat::hub::make({&rill::loop::current()});
   rill::chat::branch members(hub->at(0), rill::chat::session_options());
+  const auto browse = [&](rill::websocket::connection& peer) {
+    return rill::chat::browse(peer, members);
+  };
+  router.get("/chat", [](rill::http::request&) {
+    return rill::http::response::fixed(chat_page, "text/html; charset=utf-8");
+  });
+  router.get("/ws",
+             [&](rill::http::request& asked) { return rill::websocket::accept(asked, browse); });
   std::atomic<std::size_t> connection_count = 0;
   rill::serve_limits limits;
   limits.connection_max = program::default_connection_max(1);

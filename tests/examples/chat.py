@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import ssl
 import struct
@@ -334,6 +335,22 @@ class ChatServer(Chat):
             self.refused(programs.run("chat_server", "--port", str(server.port), "--http-port", "0"),
                          "chat_server: ", "Address already in use")
         self.refused(programs.run("chat_server", "--tls-cert", "x"), "--tls-key")
+
+
+class Page(Chat):
+    """The page in Chromium, by Playwright: npm install playwright-core, where NODE_PATH finds it."""
+
+    def test_two_browsers_and_a_line_client_talk_and_one_catches_up(self):
+        found = shutil.which("node") and shutil.which("chromium-headless-shell")
+        if not found or subprocess.run(["node", "-e", "require('playwright-core')"],
+                                       capture_output=True).returncode != 0:
+            self.skipTest("node, playwright-core or chromium-headless-shell is not installed")
+        with Server("chat_server", "--port", "0", "--http-port", "0", "--rate", "0") as server:
+            script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers",
+                                  "chat_page.js")
+            told = subprocess.run(["node", script, str(server.ports[-1]), str(server.port)],
+                                  capture_output=True, text=True, timeout=110)
+            self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
 
 
 class ChatClient(Chat):
