@@ -89,8 +89,6 @@ class any_stream_awaiter {
 template <class Self>
 class any_stream_operation : public any_stream_awaiter {
  public:
-  using any_stream_awaiter::any_stream_awaiter;
-
   bool await_ready() {
     begin_once();
     return state_->is_ready(slot_);
@@ -104,6 +102,10 @@ class any_stream_operation : public any_stream_awaiter {
   result<std::size_t> take_result() { return state_->take(slot_); }
 
  private:
+  friend Self;
+  any_stream_operation(std::shared_ptr<any_stream_state> of, any_stream_state::slot which) noexcept
+      : any_stream_awaiter(std::move(of), which) {}
+
   void begin_once() {
     if (has_begun_) return;
     static_cast<Self*>(this)->begin();
