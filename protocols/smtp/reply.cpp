@@ -124,13 +124,12 @@ reply_parser::step reply_parser::parse(std::string_view bytes) {
   for (;;) {
     const std::string_view rest = bytes.substr(used);
     const std::size_t end = rest.find('\n');
-    // Of a line that has not ended the CR may be there already.
-    const std::size_t size = end == std::string_view::npos
-                                 ? rest.size() - static_cast<std::size_t>(rest.ends_with('\r'))
-                                 : end - static_cast<std::size_t>(end != 0);
+    // Of a line that has not ended the CR may be there already; of one that has it may lack.
+    const std::string_view line = rest.substr(0, end);
+    const std::size_t size = line.size() - static_cast<std::size_t>(line.ends_with('\r'));
     if (size > limits_.line_size_max) return fail(smtp_error::reply_too_long, used);
     if (end == std::string_view::npos) return {used, parse_state::incomplete};
-    if (end == 0 || rest[end - 1] != '\r' || !take_line(rest.substr(0, end - 1))) {
+    if (!line.ends_with('\r') || !take_line(line.substr(0, size))) {
       return fail(smtp_error::bad_reply, used);
     }
     used += end + 1;

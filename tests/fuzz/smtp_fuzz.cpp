@@ -134,9 +134,9 @@ void try_message(std::string_view text, std::size_t step) {
   }
   std::string contents[2];
   smtp::data_decoder::step ends[2]{};
-  for (const std::size_t size : {text.size() + 1, step}) {
+  for (const std::size_t index : {0, 1}) {
     smtp::data_decoder decoder(20);
-    const std::size_t index = size == step ? 1 : 0;
+    const std::size_t size = index == 0 ? text.size() + 1 : step;
     for (std::size_t at = 0; at < text.size(); at += size) {
       ends[index] = decoder.decode(std::string(text.substr(at, size)), contents[index]);
       ends[index].used += at;

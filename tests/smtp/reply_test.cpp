@@ -71,6 +71,7 @@ TEST(smtp_reply, that_does_not_end_meets_a_limit) {
   EXPECT_EQ(read_everywhere("250 " + std::string(56, 'x') + "\r\n").end, "more");
   EXPECT_EQ(read_everywhere("250 " + std::string(57, 'x') + "\r\n").end, "reply too long");
   EXPECT_EQ(read_everywhere("250 " + std::string(100, 'x')).end, "reply too long");
+  EXPECT_EQ(read_everywhere("250 " + std::string(57, 'x') + "\n").end, "reply too long");
   EXPECT_EQ(read_everywhere("250-1\r\n250-2\r\n250-3\r\n250 4\r\n").end, "more");
   EXPECT_EQ(read_everywhere("250-1\r\n250-2\r\n250-3\r\n250-4\r\n").end, "reply too long");
 }
