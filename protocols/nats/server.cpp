@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include <rill/net/address.h>
 #include <rill/protocols/nats/json.h>
 
 namespace rill::nats {
@@ -55,6 +56,8 @@ tl::expected<server_address, nats_error> server_address::parse(std::string_view 
     const std::size_t end = text.find(']');
     if (end == text.npos) return wrong;
     made.host = text.substr(1, end - 1);
+    const auto literal = address::parse(made.host);
+    if (!literal || !literal->is_v6()) return wrong;
     rest = text.substr(end + 1);
   } else {
     const std::size_t colon = text.find(':');

@@ -203,6 +203,11 @@ std::optional<message_decoder::decoded> message_decoder::add_compressed(std::str
     }
     const inflate_outcome outcome =
         inflater_->decompress(piece, is_last && masked.empty(), message_, limits_.message_size_max);
+    // What had come out by then is judged first, as it is when it comes in pieces.
+    if (outcome != inflate_outcome::good && kind_ == opcode::text &&
+        !text_.add(std::string_view(message_).substr(before))) {
+      return fail(close_code::invalid_data, "the text is not UTF-8", used);
+    }
     if (outcome == inflate_outcome::too_large) {
       return fail(close_code::too_big, "the message is too large", used);
     }

@@ -116,8 +116,9 @@ inflate_outcome inflater::run(std::string_view bytes, std::string& to, std::size
     const int status = ::inflate(&stream, Z_SYNC_FLUSH);
     if (status == Z_MEM_ERROR) throw std::bad_alloc();
     const std::size_t size = memory.size() - stream.avail_out;
-    if (size > size_max - to.size()) return inflate_outcome::too_large;
-    to.append(reinterpret_cast<const char*>(memory.data()), size);
+    const std::size_t room = size_max - to.size();
+    to.append(reinterpret_cast<const char*>(memory.data()), std::min(size, room));
+    if (size > room) return inflate_outcome::too_large;
     if (status == Z_STREAM_END) {
       if (!restart()) return inflate_outcome::corrupt;
       if (stream.avail_in == 0) return inflate_outcome::good;

@@ -236,7 +236,7 @@ TEST(nats_servers, are_read_with_and_without_what_may_lack) {
   EXPECT_EQ(secret->own.password, "pass:word");
   EXPECT_EQ(server_address::parse("nats://token@h")->own.token, "token");
   for (const char* const each :
-       {"", "http://a", "a:0", "a:x", "a:99999", "nats://", "[::1", "a b"}) {
+       {"", "http://a", "a:0", "a:x", "a:99999", "nats://", "[::1", "[a]", "[[::1]", "a b"}) {
     EXPECT_FALSE(server_address::parse(each)) << each;
   }
 }
