@@ -181,7 +181,7 @@ class browser_member final : public member {
       home()->join(*this, name, seen_id);
     }
   }
-  bool say(event_kind kind, std::string text) {
+  bool say(event_kind kind, const std::string& text) {
     if (text.size() > text_size_max) {
       fail("text", "that is too long");
     } else if (!text.empty() && !home()->speak(*this, kind, false, one_line(text))) {

@@ -146,10 +146,9 @@ void append_head(std::string& to, const response& of, const request_head& asked,
   }
   to.append(date_line(wall_now));
   // A sender of Upgrade names it there (RFC 9110 section 7.8).
-  const bool offers = of.status() == 101 || of.status() == 426;
-  if (of.status() == 101) {
-    to.append("Connection: Upgrade\r\n");
-  } else if (!framing.keeps_alive) {
+  const bool switches = of.status() == 101;
+  const bool offers = switches || of.status() == 426;
+  if (!framing.keeps_alive && !switches) {
     to.append(offers ? "Connection: close, Upgrade\r\n" : "Connection: close\r\n");
   } else if (offers) {
     to.append("Connection: Upgrade\r\n");

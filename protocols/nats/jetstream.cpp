@@ -115,11 +115,10 @@ json write_config(const stream_config& of) {
 }
 
 /// A name as it may stand in a subject of the API.
-const std::string& checked(const std::string& name, const char* operation) {
+void check(const std::string& name, const char* operation) {
   if (!is_subject(name) || name.find('.') != name.npos) {
     throw io_error(make_error_code(nats_error::bad_subject), operation, "");
   }
-  return name;
 }
 
 }  // namespace
@@ -173,7 +172,8 @@ task<std::string> jetstream::ask(const char* operation, std::string endpoint, st
 }
 
 task<stream_info> jetstream::create_or_update_stream(stream_config config) {
-  const std::string name = checked(config.name, "create stream");
+  check(config.name, "create stream");
+  const std::string name = config.name;
   const std::string body = detail::write(write_config(config));
   std::optional<std::string> answer;
   try {
@@ -186,13 +186,13 @@ task<stream_info> jetstream::create_or_update_stream(stream_config config) {
 }
 
 task<stream_info> jetstream::stream(std::string name) {
-  checked(name, "look up stream");
+  check(name, "look up stream");
   const std::string answer = co_await ask("look up stream", "STREAM.INFO." + name, name, "");
   co_return read_stream(detail::read_object(answer));
 }
 
 task<> jetstream::delete_stream(std::string name) {
-  checked(name, "delete stream");
+  check(name, "delete stream");
   co_await ask("delete stream", "STREAM.DELETE." + name, name, "");
 }
 
@@ -331,7 +331,7 @@ stream_message read_message(const json& answer) {
 }  // namespace
 
 task<std::optional<stream_message>> jetstream::get_by(std::string stream, std::string body) {
-  checked(stream, "get message");
+  check(stream, "get message");
   std::string answer;
   try {
     answer = co_await ask("get message", "STREAM.MSG.GET." + stream, stream, std::move(body));
@@ -384,7 +384,7 @@ task<std::optional<std::uint64_t>> jetstream::find_id(std::string stream, std::s
 }
 
 ordered_consumer jetstream::consume(std::string stream, const consume_options& options) {
-  checked(stream, "consume");
+  check(stream, "consume");
   return ordered_consumer(*this, std::move(stream), options);
 }
 

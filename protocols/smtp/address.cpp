@@ -133,7 +133,8 @@ bool is_domain(std::string_view text) noexcept {
     // An underscore is no part of a host's name, and stands in some all the same.
     const bool is_fine = is_letter_or_digit(c) || is_high(c) || c == '_' || c == '-';
     constexpr std::size_t label_size_max = 63;
-    if (!is_fine || (c == '-' && label_size == 0) || ++label_size > label_size_max) return false;
+    if (!is_fine || (c == '-' && label_size == 0) || label_size == label_size_max) return false;
+    ++label_size;
   }
   return label_size != 0 && text.back() != '-';
 }

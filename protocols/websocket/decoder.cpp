@@ -107,7 +107,7 @@ std::optional<message_decoder::decoded> message_decoder::begin_frame(std::string
   in_message_ = true;
   kind_ = head.code;
   is_compressed_ = head.is_compressed;
-  if (message_.capacity() <= sizeof(message_)) message_ = detail::take_spare_string();
+  if (message_.capacity() <= sizeof(std::string)) message_ = detail::take_spare_string();
   if (is_compressed_ && inflater_ == nullptr) {
     inflater_ =
         has_context_takeover_ ? std::make_unique<inflater>(window_bits_) : detail::take_inflater();
