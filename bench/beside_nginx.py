@@ -171,9 +171,11 @@ def measure_speed(certificates, folder, options):
                     costs[name].append(server.seconds() * 1e6 / max(1, count * weight))
                     print(f"{title}: {name} {speeds[name][-1]:,.0f} {unit}", flush=True)
         middle = {name: statistics.median(each) for name, each in speeds.items()}
+        # A second may be too short for a single one on a busy machine.
+        ratio = f"{middle['rill'] / middle['nginx']:.2f}" if middle["nginx"] else "-"
         lines.append(
             f"| {title} | {unit} | {middle['rill']:,.0f} | {middle['nginx']:,.0f} "
-            f"| {middle['rill'] / middle['nginx']:.2f} | "
+            f"| {ratio} | "
             + " | ".join(f"{min(each):,.0f}–{max(each):,.0f}" for each in speeds.values()) + " | "
             + " | ".join(f"{statistics.median(each):,.1f}" for each in costs.values()) + " |")
     return lines
