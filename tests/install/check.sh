@@ -41,5 +41,5 @@ grep -q 'no component telepathy' "$work/unknown.log"
 
 echo "== add_subdirectory"
 "${configure[@]}" -B "$work/subproject" -DRILL_SOURCE="$source"
-"$cmake" --build "$work/subproject" -j "$(nproc)"
+"$cmake" --build "$work/subproject" -j "$(nproc)" --target consumer
 "$work/subproject/consumer"
