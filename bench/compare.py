@@ -48,22 +48,26 @@ SUITES = {
 }
 NEEDED = {"nginx_http.py": "nginx", "node_http.js": "node"}  # what a script cannot do without
 RAW = ("raw_uring", "raw_epoll")
-# Connections, and the bytes of a message or the requests in flight on each connection.
+# Connections, and the bytes of a message or the requests in flight on each connection; spin: the
+# load never sleeps.
 SCENARIOS = {
     "echo": ["1x64", "50x64", "1000x64", "8000x64", "50x4096", "1000x4096", "50x65536",
-             "1000x65536"],
+             "50x65536spin", "1000x65536", "1000x65536spin"],
     "http": ["64x1", "1000x1", "8000x1", "64x16", "1000x16", "8000x16"],
 }
 TITLES = {"echo": "Echo: messages a second", "http": "HTTP: requests a second"}
 NOTES = {
     "echo": "One message in flight on each connection. raw_uring takes its buffers from a pool fit "
-            "for the column's message size; no other server is told the size.",
+            "for the column's message size; no other server is told the size. A load that sleeps "
+            "while it has nothing to do has to be woken by the server, in a virtual machine by an "
+            "interrupt that costs the sender more than a message: the servers that answer evenly "
+            "find it awake. A spinning load is always awake.",
     "http": "GET /plaintext, \"Hello, World!\". raw_uring, asio_minimal and thread_minimal look "
             "for the end of a request and nothing else; rill goes through router and middleware. "
             "The latency of pipelined requests is that of the batch.",
 }
 UNITS = {"echo": "messages/s", "http": "requests/s"}
-FIELDS = ["round", "server", "connections", "size", "messages_per_second", "p50_us", "p99_us",
+FIELDS = ["round", "server", "connections", "size", "spin", "messages_per_second", "p50_us", "p99_us",
           "p999_us", "max_us", "load_cpu", "server_user_us", "server_system_us", "others_cpu"]
 IDLE_CONNECTIONS = 16000
 HERE = pathlib.Path(__file__).resolve().parent
@@ -76,7 +80,8 @@ def parse_arguments():
     parser.add_argument("--out", default="bench/results", type=pathlib.Path)
     parser.add_argument("--servers", help="comma-separated names (all)")
     parser.add_argument("--scenarios", help="comma-separated CONNECTIONSxBYTES, or of http "
-                        "CONNECTIONSxREQUESTS in flight on each")
+                        "CONNECTIONSxREQUESTS in flight on each; with spin at "
+                        "its end the load never sleeps")
     parser.add_argument("--rounds", default=5, type=int)
     parser.add_argument("--duration", default="3s")
     parser.add_argument("--warmup", default="500ms")
@@ -155,10 +160,9 @@ def start_server(name, size, options):
                  + (large if is_large else []), options.server_core)
 
 
-def load_arguments(size, options):
-    if options.suite == "http":
-        return ["--http", "/plaintext", "--pipeline", str(size)]
-    return ["--size", str(size)]
+def load_arguments(size, spin, options):
+    kind = ["--http", "/plaintext", "--pipeline"] if options.suite == "http" else ["--size"]
+    return kind + [str(size)] + ["--spin"] * spin
 
 
 def seconds(text):
@@ -187,13 +191,13 @@ def own_cpu_seconds():
     return times.user + times.system + times.children_user + times.children_system
 
 
-def measure(name, connections, size, options):
+def measure(name, connections, size, spin, options):
     before, own_before, started = cpu_seconds(), own_cpu_seconds(), time.monotonic()
     with start_server(name, size, options) as server:
         port = server.line(READY)[1]
         command = [str(options.bin_dir / "echo_load"), "--port", port, "--json",
                    "--connections", str(connections), "--duration", options.duration,
-                   "--warmup", options.warmup] + load_arguments(size, options)
+                   "--warmup", options.warmup] + load_arguments(size, spin, options)
         load = subprocess.run(command, capture_output=True, text=True,
                               preexec_fn=lambda: os.sched_setaffinity(0, {options.load_core}))
         used = process_seconds(server.process.pid)
@@ -214,17 +218,17 @@ def measure(name, connections, size, options):
 
 def measure_all(servers, scenarios, options):
     rows, failures = [], []
-    for connections, size in scenarios:
+    for connections, size, spin in scenarios:
         for round_number in range(1, options.rounds + 1):
             for name in servers:
                 try:
-                    result = measure(name, connections, size, options)
+                    result = measure(name, connections, size, spin, options)
                 except RuntimeError as error:
                     failures.append(f"{name} at {connections} x {size} B: {error}")
                     print(f"failed: {failures[-1]}", file=sys.stderr)
                     continue
                 row = {key: result[key] for key in FIELDS if key in result}
-                row.update({"round": round_number, "server": name, "size": size})
+                row.update({"round": round_number, "server": name, "size": size, "spin": spin})
                 rows.append(row)
                 print(f"{connections:>6} x {size:<6} round {round_number} {name:<14} "
                       f"{result['messages_per_second']:>10.0f} {UNITS[options.suite]}", flush=True)
@@ -287,10 +291,11 @@ def circumstances(servers, options):
 
 
 def summarize(rows):
-    """(server, connections, size) -> medians and spread."""
+    """(server, connections, size, spin) -> medians and spread."""
     groups = {}
     for row in rows:
-        groups.setdefault((row["server"], row["connections"], row["size"]), []).append(row)
+        groups.setdefault(tuple(row[key] for key in ("server", "connections", "size", "spin")),
+                          []).append(row)
     summary = {}
     for key, group in groups.items():
         speeds = [row["messages_per_second"] for row in group]
@@ -298,9 +303,8 @@ def summarize(rows):
                         "max": max(speeds)}
         for field in ("p50_us", "p99_us", "load_cpu", "server_user_us", "server_system_us"):
             summary[key][field] = statistics.median(row[field] for row in group)
-    for (_, connections, size), values in summary.items():
-        raw = [summary[key]["speed"] for name in RAW
-               if (key := (name, connections, size)) in summary]
+    for (_, *scenario), values in summary.items():
+        raw = [summary[key]["speed"] for name in RAW if (key := (name, *scenario)) in summary]
         values["ratio"] = values["speed"] / max(raw) if raw else None
     return summary
 
@@ -309,10 +313,12 @@ def ratio_text(value):
     return "–" if value is None else f"{value:.2f}"
 
 
-def column_title(connections, size, options):
+def column_title(connections, size, spin, options):
     if options.suite == "http":
-        return str(connections) + (f", {size} in flight" if size > 1 else "")
-    return f"{connections} x " + (f"{size // 1024} KiB" if size >= 1024 else f"{size} B")
+        title = str(connections) + (f", {size} in flight" if size > 1 else "")
+    else:
+        title = f"{connections} x " + (f"{size // 1024} KiB" if size >= 1024 else f"{size} B")
+    return title + ", spinning load" * spin
 
 
 def speed_report(rows, failures, servers, scenarios, options):
@@ -390,7 +396,8 @@ def write_csv(path, fields, rows):
 
 
 def run_speed(servers, options):
-    scenarios = [tuple(int(x) for x in s.split("x")) for s in options.scenarios.split(",")]
+    scenarios = [(*(int(x) for x in text.removesuffix("spin").split("x")), text.endswith("spin"))
+                 for text in options.scenarios.split(",")]
     rows, failures = measure_all(servers, scenarios, options)
     text = speed_report(rows, failures, servers, scenarios, options)
     print("\n" + text)
