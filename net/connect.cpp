@@ -90,7 +90,7 @@ class race {
 };
 
 bool race::fits_local(const address& ip) const {
-  const std::optional<ip_endpoint> local = options_.local.ip();
+  const std::optional<ip_endpoint> local = options_.connection.local.ip();
   return !local || local->address().family() == ip.family();
 }
 
@@ -124,7 +124,7 @@ task<void> race::look_up() {
   // Each server's share is computed from it.
   options.limit = std::min<std::chrono::nanoseconds>(options.limit, deadline() - loop_clock::now());
   options.families = options_.families;
-  if (const auto local = options_.local.ip()) {
+  if (const auto local = options_.connection.local.ip()) {
     options.families =
         local->address().is_v4() ? family_preference::ipv4_only : family_preference::ipv6_only;
   }
@@ -135,13 +135,8 @@ task<void> race::look_up() {
 
 task<void> race::attempt(endpoint to) {
   try {
-    if (options_.local.is_ip()) {
-      tcp_stream stream = co_await tcp_stream::connect(to, options_.local);
-      if (!winner_) winner_.emplace(std::move(stream));
-    } else {
-      tcp_stream stream = co_await tcp_stream::connect(to);
-      if (!winner_) winner_.emplace(std::move(stream));
-    }
+    tcp_stream stream = co_await tcp_stream::connect(to, options_.connection);
+    if (!winner_) winner_.emplace(std::move(stream));
   } catch (const io_error& failure) {
     failed_.emplace_back(to, failure);
     last_failed_ = true;

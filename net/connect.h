@@ -31,9 +31,9 @@ struct connect_options {
   /// failed, at once.
   std::chrono::nanoseconds attempt_delay = attempt_delay_default;
   family_preference families = family_preference::both;
-  /// The address of this machine to connect from; its port may be 0. Only the host's addresses of
-  /// its family are tried. Unnamed: the kernel chooses.
-  endpoint local{};
+  /// Of each attempt's socket. If `connection.local` is named, only the host's addresses of its
+  /// family are tried.
+  connection_options connection{};
   /// Who looks up the host; must outlive the call. nullptr: as resolve_options::with.
   resolver* with = nullptr;
 };

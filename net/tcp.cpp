@@ -103,25 +103,46 @@ task<tcp_stream> tcp_stream::connect(endpoint to) {
   co_return stream;
 }
 
-task<tcp_stream> tcp_stream::connect(endpoint to, endpoint from) {
-  detail::check_family(from, true, "bind");
+task<tcp_stream> tcp_stream::connect(endpoint to, connection_options options) {
+  if (options.local.kind() != endpoint_kind::unnamed)
+    detail::check_family(options.local, true, "bind");
   tcp_stream stream = open(to);
-  kernel& calls = stream.owner_loop().kernel();
-  if (from.port() == 0) {
+  stream.prepare(options);
+  co_await stream.connect_awaiter(to);
+  co_return stream;
+}
+
+/// Not yet bound or connected, so socket_base's setters could not tell IPv6 by the own address.
+void tcp_stream::prepare(const connection_options& options) {
+  const bool v6 = peer().kind() == endpoint_kind::ipv6;
+  const int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  const auto set_if = [this](int value, int of, int option, const char* name) {
+    if (value != 0) set_number(of, option, value, name);
+  };
+  if (!options.device.empty()) bind_to_device(options.device);
+  if (options.mark != 0) set_mark(options.mark);
+  set_if(options.type_of_service, level, v6 ? IPV6_TCLASS : IP_TOS, v6 ? "IPV6_TCLASS" : "IP_TOS");
+  set_if(options.send_buffer_size, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF");
+  set_if(options.receive_buffer_size, SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF");
+  set_if(options.segment_size_max, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG");
+  set_if(options.syn_retry_count, IPPROTO_TCP, TCP_SYNCNT, "TCP_SYNCNT");
+  if (options.transparent) {
+    set_number(level, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1, "IP_TRANSPARENT");
+  }
+  if (options.local.kind() == endpoint_kind::unnamed) return;
+  kernel& calls = owner_loop().kernel();
+  if (options.local.port() == 0) {
     // The port is chosen at connect, when the peer is known too: far more of them are free then.
     // Linux 4.2; without it the kernel only runs out of ports earlier.
     const int enabled = 1;
-    calls.set_option(stream.descriptor(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &enabled,
-                     sizeof(enabled));
+    calls.set_option(descriptor(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &enabled, sizeof(enabled));
   } else {
     // Connections that have ended may still hold the port, in TIME_WAIT.
-    stream.set_number(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+    set_number(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
   }
-  const std::span<const std::byte> own = from.native();
-  detail::checked(calls.bind(stream.descriptor(), own.data(), static_cast<unsigned>(own.size())),
-                  "bind", from.to_string());
-  co_await stream.connect_awaiter(to);
-  co_return stream;
+  const std::span<const std::byte> own = options.local.native();
+  detail::checked(calls.bind(descriptor(), own.data(), static_cast<unsigned>(own.size())), "bind",
+                  options.local.to_string());
 }
 
 tcp_stream tcp_stream::adopt(int descriptor) {

@@ -185,6 +185,33 @@ struct tcp_info {
 };
 static_assert(std::is_trivially_destructible_v<tcp_info>);
 
+/// What must be set before a connection is begun; everything else is set on the stream afterwards.
+/// What is left as it is costs nothing. Errors: as those of socket_base's setters of the same
+/// names.
+struct connection_options {
+  /// The address of this machine to connect from; its port may be 0. Unnamed: the kernel chooses.
+  endpoint local{};
+  /// SO_BINDTODEVICE: goes out through this interface ("eth0") only. Must outlive the call.
+  std::string_view device;
+  /// SO_MARK: what routing rules and firewalls know the packets by, the SYN among them. 0: none.
+  unsigned mark = 0;
+  /// IP_TOS, IPV6_TCLASS, for the SYN too. 0: none.
+  int type_of_service = 0;
+  /// SO_SNDBUF and SO_RCVBUF, in bytes: the window scale is agreed on in the handshake. 0: the
+  /// kernel's, tuned by itself.
+  int send_buffer_size = 0;
+  int receive_buffer_size = 0;
+  /// TCP_MAXSEG, in bytes: the segment size that is told to the peer. 0: that of the path.
+  int segment_size_max = 0;
+  /// TCP_SYNCNT: how often the SYN is repeated (after 1, 2, 4 s ...) before ETIMEDOUT, 1 to 127. 0:
+  /// net.ipv4.tcp_syn_retries, 6.
+  int syn_retry_count = 0;
+  /// IP_TRANSPARENT, IPV6_TRANSPARENT: `local` may be an address that this machine has not, as a
+  /// transparent proxy speaks for its client. EPERM without CAP_NET_ADMIN.
+  bool transparent = false;
+};
+static_assert(std::is_trivially_destructible_v<connection_options>);
+
 /// A TCP connection. TCP_NODELAY is on from the start: small messages go at once.
 class tcp_stream : public stream_socket {
  public:
@@ -193,8 +220,8 @@ class tcp_stream : public stream_socket {
   /// Connects to one address. Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH ...,
   /// "connect 127.0.0.1:1: Connection refused". For names see connect.h. IORING_OP_CONNECT, 5.5.
   static task<tcp_stream> connect(endpoint to);
-  /// The same from a given address of this machine; its port may be 0.
-  static task<tcp_stream> connect(endpoint to, endpoint from);
+  /// The same with what must be set before.
+  static task<tcp_stream> connect(endpoint to, connection_options options);
 
   /// The peer's address, kept from accept or connect: known even after a reset. Unnamed if the
   /// peer was gone before it could be asked.
@@ -255,6 +282,7 @@ class tcp_stream : public stream_socket {
   explicit tcp_stream(detail::socket_handle&& socket) noexcept : stream_socket(std::move(socket)) {}
   /// Not connected yet.
   static tcp_stream open(const endpoint& peer);
+  void prepare(const connection_options& options);
 };
 
 static_assert(byte_stream<tcp_stream>);

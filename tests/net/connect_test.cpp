@@ -386,7 +386,7 @@ TEST(connect, comes_from_the_local_address_it_was_given) {
   run_loop([]() -> task<> {
     tcp_listener listener = co_await tcp_listener::bind("localhost", 0);
     connect_options options;
-    options.local = endpoint(loopback(9), 0);
+    options.connection.local = endpoint(loopback(9), 0);
     // Only IPv4 can be reached from there.
     const tcp_stream stream = co_await connect("localhost", listener.local().port(), options);
     EXPECT_TRUE(stream.local().to_string().starts_with("127.0.0.9:"));
@@ -395,10 +395,10 @@ TEST(connect, comes_from_the_local_address_it_was_given) {
 
     // A port of one's own, which a connection that is being closed still holds.
     const tcp_listener other = co_await tcp_listener::bind("127.0.0.1", 0);
-    options.local = endpoint(loopback(9), refusing(loopback(9)).port());
+    options.connection.local = endpoint(loopback(9), refusing(loopback(9)).port());
     for (const std::uint16_t to : {listener.local().port(), other.local().port()}) {
       const tcp_stream numbered = co_await connect("localhost", to, options);
-      EXPECT_EQ(numbered.local(), options.local);
+      EXPECT_EQ(numbered.local(), options.connection.local);
     }
   });
 }
@@ -407,7 +407,7 @@ TEST(connect, says_when_the_local_address_is_not_ours) {
   run_loop([]() -> task<> {
     tcp_listener listener = co_await tcp_listener::bind("127.0.0.1", 0);
     connect_options options;
-    options.local = endpoint(address::v4(203, 0, 113, 1), 0);
+    options.connection.local = endpoint(address::v4(203, 0, 113, 1), 0);
     const std::string port = std::to_string(listener.local().port());
     const std::string said = co_await outcome("127.0.0.1", port, options);
     EXPECT_EQ(said, "connect 127.0.0.1:" + port +
@@ -458,7 +458,7 @@ TEST(connect, names_the_step_of_an_attempt_that_could_not_even_begin) {
   const known_hosts hosts("127.0.0.2 two.example\n127.0.0.3 two.example\n");
   run_loop([&]() -> task<> {
     connect_options options = asking(hosts);
-    options.local = endpoint(address::v4(203, 0, 113, 1), 0);
+    options.connection.local = endpoint(address::v4(203, 0, 113, 1), 0);
     const std::string bind = "bind 203.0.113.1:0: Cannot assign requested address";
     const std::string one = co_await outcome("127.0.0.1", 1, options);
     EXPECT_EQ(one, "connect 127.0.0.1:1: " + bind);

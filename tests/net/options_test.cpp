@@ -428,6 +428,84 @@ TEST(listen_options, make_a_transparent_proxy_where_it_is_allowed) {
   });
 }
 
+// ---------------------------------------------------------------- before a connection
+
+TEST(connection_options, are_set_before_the_first_packet) {
+  for (const address& ip : {address::v4(127, 0, 0, 1), address::loopback_v6()}) {
+    run_loop([&]() -> task<> {
+      tcp_listener listener = tcp_listener::bind(endpoint(ip, 0));
+      connection_options options;
+      options.local = endpoint(ip, 0);
+      options.device = "lo";
+      options.type_of_service = 0x28;
+      options.send_buffer_size = 50000;
+      options.receive_buffer_size = 60000;
+      options.segment_size_max = 1000;
+      options.syn_retry_count = 3;
+      const tcp_stream made = co_await tcp_stream::connect(listener.local(), options);
+      const tcp_stream accepted = co_await listener.accept();
+      EXPECT_EQ(accepted.peer(), made.local());
+      EXPECT_EQ(made.bound_device(), "lo");
+      EXPECT_EQ(made.type_of_service(), 0x28);
+      EXPECT_EQ(made.send_buffer_size(), 100000);
+      EXPECT_EQ(made.receive_buffer_size(), 120000);
+      EXPECT_EQ(made.option(IPPROTO_TCP, TCP_SYNCNT), 3);
+      EXPECT_TRUE(made.no_delay());
+      // The SYN told it: the peer's segments keep to it.
+      EXPECT_LE(accepted.info().segment_size, 1000U);
+      EXPECT_GT(accepted.info().segment_size, 900U);
+    });
+  }
+}
+
+TEST(connection_options, name_what_was_refused) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    const std::string to = listener.local().to_string();
+    const auto said = [&](connection_options options) -> task<std::string> {
+      try {
+        const tcp_stream made = co_await tcp_stream::connect(listener.local(), options);
+        co_return made.mark() == options.mark ? "connected" : "connected without it";
+      } catch (const io_error& failure) {
+        co_return failure.what();
+      }
+    };
+    connection_options options;
+    options.device = "no-such-device";
+    std::string words = co_await said(options);
+    EXPECT_EQ(words, "SO_BINDTODEVICE " + to + ": No such device");
+    options = {};
+    options.syn_retry_count = 1000;
+    words = co_await said(options);
+    EXPECT_EQ(words, "TCP_SYNCNT " + to + ": Invalid argument");
+    options = {};
+    options.mark = 7;
+    words = co_await said(options);
+    if (words != "connected") {
+      EXPECT_EQ(words, "SO_MARK " + to + ": Operation not permitted");
+    }
+  });
+}
+
+TEST(connection_options, let_a_transparent_proxy_speak_for_its_client) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    connection_options options;
+    options.transparent = true;
+    options.local = endpoint(address::v4(203, 0, 113, 1), 0);
+    std::string said;
+    try {
+      // No way leads back to that address from here.
+      co_await with_timeout(20ms, tcp_stream::connect(listener.local(), options));
+    } catch (const io_error& failure) {
+      said = failure.what();
+    }
+    if (said != "IP_TRANSPARENT " + listener.local().to_string() + ": Operation not permitted") {
+      EXPECT_TRUE(said.ends_with("timed out")) << said;
+    }
+  });
+}
+
 // ---------------------------------------------------------------- closing
 
 TEST(tcp_options, let_a_close_that_lingers_keep_nobody_else_waiting) {
@@ -486,7 +564,9 @@ TEST(endpoints, of_another_kind_are_refused_by_name) {
     const unix_listener listener = unix_listener::bind(name);
     std::string said = co_await outcome(tcp_stream::connect(name));
     EXPECT_EQ(said, "connect " + name.to_string() + why);
-    said = co_await outcome(tcp_stream::connect(any_port, name));
+    connection_options options;
+    options.local = name;
+    said = co_await outcome(tcp_stream::connect(any_port, options));
     EXPECT_EQ(said, "bind " + name.to_string() + why);
     said = co_await outcome(unix_stream::connect(any_port));
     EXPECT_EQ(said, "connect 127.0.0.1:0" + why);

@@ -94,8 +94,9 @@ TEST(tcp_connect, can_be_given_a_limit) {
 TEST(tcp_connect, can_come_from_a_chosen_address) {
   run_loop([]() -> task<> {
     tcp_listener listener = tcp_listener::bind(any_port);
-    const endpoint from(address::v4(127, 0, 0, 2), 0);
-    const tcp_stream left = co_await tcp_stream::connect(listener.local(), from);
+    connection_options options;
+    options.local = endpoint(address::v4(127, 0, 0, 2), 0);
+    const tcp_stream left = co_await tcp_stream::connect(listener.local(), options);
     const tcp_stream right = co_await listener.accept();
     EXPECT_EQ(right.peer().ip()->address(), address::v4(127, 0, 0, 2));
     EXPECT_EQ(right.peer(), left.local());
