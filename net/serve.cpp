@@ -51,16 +51,23 @@ task<void> server_base::wait_for_change(std::chrono::nanoseconds limit) {
   }
 }
 
-void server_base::end_reading(bool of_all) {
+bool server_base::end_reading(bool of_all) {
   kernel& seam = owner_->owner_loop().kernel();
+  bool all_told = true;
   for (chain* each = first_child(); each != nullptr; each = next_child(*each)) {
     if (each == accept_chain_) continue;
     auto& told = static_cast<connection&>(*each);
     if (told.told || told.watched == nullptr || !(of_all || told.watched->is_idle)) continue;
-    seam.shutdown(told.watched->read.descriptor, SHUT_RD);
+    const int descriptor = told.watched->read.descriptor;
+    if (!of_all && (told.watched->has_arrived() || seam.is_readable(descriptor))) {
+      all_told = false;
+      continue;
+    }
+    seam.shutdown(descriptor, SHUT_RD);
     told.told = true;
     told.watched->finish_before_close = true;
   }
+  return all_told;
 }
 
 task<void> server_base::all_ended() {
@@ -90,7 +97,7 @@ task<bool> server_base::wait_in_drain(bool tells_all) {
 task<void> server_base::finish_connections(bool tells_all) {
   loop& on = owner_->owner_loop();
   const loop_clock::time_point deadline{loop_clock::duration(drain_end_)};
-  end_reading(tells_all);
+  const bool all_told = end_reading(tells_all);
   if (child_count() > 1 && !on.hurry().is_set()) {
     // Whichever comes first: the last connection's end, the deadline, or somebody in a hurry.
     co_await with_nursery([&](nursery& tasks) -> task<> {
@@ -106,6 +113,15 @@ task<void> server_base::finish_connections(bool tells_all) {
             all.cancel();
           },
           deadline, std::ref(tasks));
+      if (!all_told) {  // what had come may be too little to begin with
+        tasks.start(
+            [](server_base& self) -> task<> {
+              do {
+                co_await sleep_for(self.limits_.short_pause);
+              } while (!self.end_reading(false));
+            },
+            std::ref(*this));
+      }
       co_await all_ended();
       tasks.cancel();
     });

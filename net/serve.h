@@ -137,7 +137,9 @@ class server_base : public scope {
   serve_statistics* counts_;
 
  private:
-  void end_reading(bool of_all);
+  /// Tells connections, all or the idle ones, by the end of their stream. An idle one of which
+  /// something has come is about to begin with it: false if there is such a one.
+  bool end_reading(bool of_all);
   task<void> all_ended();
   void report(const connection& ended, const std::exception_ptr& error) noexcept;
   void connection_done(connection& ended, bool completed) noexcept;

@@ -2,6 +2,7 @@
 #include <rill/runtime/system_kernel.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
@@ -116,6 +117,10 @@ int system_kernel::listen(int descriptor, int backlog) noexcept {
 }
 int system_kernel::shutdown(int descriptor, int how) noexcept {
   return negative_errno(::shutdown(descriptor, how));
+}
+bool system_kernel::is_readable(int descriptor) noexcept {
+  pollfd asked{descriptor, POLLIN, 0};
+  return ::poll(&asked, 1, 0) > 0;
 }
 int system_kernel::set_option(int descriptor, int level, int option, const void* value,
                               unsigned size) noexcept {

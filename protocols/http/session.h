@@ -296,7 +296,10 @@ class exchange final : public request_owner, public body_writer {
       is_lost_ = !came.error().is_timeout();
       throw_error(came.error(), peer_name());
     }
-    if (*came == 0) body_.end();
+    if (*came != 0) co_return;
+    // In a drain it may be us who ended it: no answer, and the client knows that it may ask again.
+    is_lost_ = is_draining();
+    body_.end();
   }
 
   /// Calls the handler of the request whose head is complete, and appends the response if that is

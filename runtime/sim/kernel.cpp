@@ -2,6 +2,7 @@
 #include <rill/runtime/sim/kernel.h>
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -418,6 +419,11 @@ int sim_kernel::listen(int descriptor, int backlog) noexcept {
 int sim_kernel::shutdown(int descriptor, int how) noexcept {
   return socket_call(call::shutdown, descriptor,
                      [&](detail::socket& on) { return on.shutdown(how); });
+}
+
+bool sim_kernel::is_readable(int descriptor) noexcept {
+  const std::shared_ptr<detail::file> found = node_->find_file(descriptor);
+  return found == nullptr || (found->poll_state() & (POLLIN | POLLERR | POLLHUP)) != 0;
 }
 
 int sim_kernel::set_option(int descriptor, int level, int option, const void* value,

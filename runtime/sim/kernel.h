@@ -73,6 +73,7 @@ class sim_kernel final : public rill::kernel {
   int bind(int descriptor, const void* address, unsigned size) noexcept override;
   int listen(int descriptor, int backlog) noexcept override;
   int shutdown(int descriptor, int how) noexcept override;
+  bool is_readable(int descriptor) noexcept override;
   int set_option(int descriptor, int level, int option, const void* value,
                  unsigned size) noexcept override;
   int get_option(int descriptor, int level, int option, void* value,
