@@ -11,8 +11,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/nats_server.h"
-#include "support/nats_world.h"
+#include "nats/nats_server.h"
+#include "nats/nats_world.h"
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>

@@ -12,8 +12,8 @@
 #include <gtest/gtest.h>
 
 #include "sim/storm.h"
-#include "support/nats_server.h"
-#include "support/nats_world.h"
+#include "nats/nats_server.h"
+#include "nats/nats_world.h"
 #include <rill/protocols/nats/ordered_consumer.h>
 #include <rill/protocols/nats/outbox.h>
 #include <rill/runtime/event.h>

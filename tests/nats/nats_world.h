@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "support/nats_server.h"
+#include "nats/nats_server.h"
 #include <rill/net/endpoint.h>
 #include <rill/protocols/nats/client.h>
 #include <rill/runtime/error.h>

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
-#include "support/nats_server.h"
+#include "nats/nats_server.h"
 #include <rill/net/serve.h>
 #include <rill/net/tcp.h>
 #include <rill/protocols/nats/headers.h>
