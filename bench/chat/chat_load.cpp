@@ -88,7 +88,9 @@ rill::task<> listen(rill::tcp_stream& stream, std::string held, counts& all) {
 
 rill::task<> join(rill::tcp_stream& stream, unsigned number, const options& chosen) {
   const rill::endpoint to = *rill::endpoint::parse("127.0.0.1:" + std::to_string(chosen.port));
-  stream = co_await rill::tcp_stream::connect(to, source_of(number));
+  rill::connection_options from;
+  from.local = source_of(number);
+  stream = co_await rill::tcp_stream::connect(to, from);
   std::string hello = "m" + std::to_string(number) + "\n";
   const bool moves = chosen.rooms > 1;
   if (moves) hello += "/join r" + std::to_string(number % chosen.rooms) + "\n";

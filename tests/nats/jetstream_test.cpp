@@ -11,9 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/storm.h"
 #include "nats/nats_server.h"
 #include "nats/nats_world.h"
+#include "sim/storm.h"
 #include <rill/protocols/nats/ordered_consumer.h>
 #include <rill/protocols/nats/outbox.h>
 #include <rill/runtime/event.h>
