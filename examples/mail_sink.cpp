@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "program.h"
+#include <rill/net/printable.h>
 #include <rill/net/serve.h>
 #include <rill/protocols/smtp/address.h>
 #include <rill/protocols/smtp/session.h>
@@ -83,7 +84,7 @@ std::string text_of(const smtp::received_mail& mail) {
   std::string_view rest = mail.content;
   while (!rest.empty()) {
     const std::size_t size = std::min(rest.find("\r\n"), rest.size());
-    text += smtp::printable(rest.substr(0, size)) + '\n';
+    text += rill::printable(rest.substr(0, size)) + '\n';
     rest.remove_prefix(std::min(size + 2, rest.size()));
   }
   return text;

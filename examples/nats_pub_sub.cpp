@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "program.h"
+#include <rill/net/printable.h>
 #include <rill/protocols/nats/client.h>
 #include <rill/protocols/nats/jetstream.h>
 #include <rill/protocols/nats/ordered_consumer.h>
@@ -33,8 +34,9 @@ struct options {
   std::string kernel = "auto";
 };
 
+/// Whoever may publish would write on the terminal as he pleases.
 void print(const std::string& subject, const std::string& payload) {
-  std::printf("%s: %s\n", subject.c_str(), payload.c_str());
+  std::printf("%s: %s\n", rill::printable(subject).c_str(), rill::printable(payload).c_str());
   std::fflush(stdout);
 }
 

@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include <rill/net/address.h>
-#include <rill/protocols/smtp/reply.h>
+#include <rill/net/printable.h>
 
 namespace rill::mail {
 namespace {
@@ -65,8 +65,8 @@ bool is_name(std::string_view text) {
 
 [[noreturn]] void refuse(std::string_view text) {
   constexpr std::size_t shown_max = 80;
-  throw std::invalid_argument("not an address of mail: '" +
-                              smtp::printable(text.substr(0, shown_max)) + "'");
+  throw std::invalid_argument("not an address of mail: '" + printable(text.substr(0, shown_max)) +
+                              "'");
 }
 
 /// "\"Roe, Ann\"" is Roe, Ann.

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <rill/net/printable.h>
+
 namespace rill::smtp::detail {
 
 void conversation::note(trace_event what, std::string_view text) const {

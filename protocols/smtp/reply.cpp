@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <rill/net/printable.h>
+
 namespace rill::smtp {
 namespace {
 
@@ -32,22 +34,6 @@ bool take(std::string_view& text, char c) {
 
 std::string enhanced_status::to_string() const {
   return std::to_string(kind) + '.' + std::to_string(subject) + '.' + std::to_string(detail);
-}
-
-std::string printable(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string made;
-  for (const char c : text) {
-    const auto value = static_cast<unsigned char>(c);
-    if (value >= ' ' && value != 0x7f) {
-      made += c;
-    } else {
-      made += "\\x";
-      made += digits[value >> 4];
-      made += digits[value & 0xfU];
-    }
-  }
-  return made;
 }
 
 // ---------------------------------------------------------------- replies

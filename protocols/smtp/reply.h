@@ -43,7 +43,7 @@ class reply {
   const std::vector<std::string>& lines() const noexcept { return lines_; }
   /// That of the first line, if it has one that fits the code.
   std::optional<enhanced_status> status() const noexcept;
-  /// "550 5.1.1 No such user", lines joined by blanks, controls as `\xNN`: for people.
+  /// "550 5.1.1 No such user", lines joined by blanks, printable(): for people.
   std::string to_string() const;
   /// "250-a\r\n250 b\r\n".
   std::string wire() const;
@@ -94,8 +94,5 @@ class reply_parser {
   smtp_error error_ = smtp_error::bad_reply;
   bool is_complete_ = false;
 };
-
-/// What would confuse a terminal or a log, as `\xNN`; UTF-8 stays.
-std::string printable(std::string_view text);
 
 }  // namespace rill::smtp
