@@ -13,8 +13,8 @@ enum class nats_error {
   bad_line = 1,           ///< a control line that does not end with CR LF, or has a control in it
   unknown_operation,      ///< none of the words of the protocol, or one of the other side
   bad_arguments,          ///< too few, too many, or what is no number where one belongs
-  control_line_too_long,  ///< more than codec_limits::control_line_size_max or info_size_max
-  headers_too_large,      ///< more than codec_limits::header_size_max
+  control_line_too_long,  ///< more than codec_limits has for it
+  headers_too_large,      ///< of a client: more than codec_limits::header_size_max
   payload_too_large,      ///< more than codec_limits::payload_size_max, or the server's max_payload
   bad_payload_end,        ///< a payload without CR LF behind it
   bad_headers,            ///< headers that are not "NATS/1.0" and lines of "Name: value"

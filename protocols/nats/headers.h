@@ -16,7 +16,8 @@
 
 namespace rill::nats {
 
-/// A status, which only servers send, and fields in their order.
+/// A status and fields in their order. Servers answer with a status; in a message of somebody else
+/// it means nothing, for servers pass on whatever its publisher has written.
 class headers {
  public:
   /// Fields beyond are bad_headers: a message with more is made to cost its reader time.
@@ -43,7 +44,7 @@ class headers {
   /// 503, for instance; 0: none.
   int status() const noexcept { return status_; }
   const std::string& description() const noexcept { return description_; }
-  /// For servers. REQUIRES: 100 to 999.
+  /// For those who answer as servers do. REQUIRES: 100 to 999.
   void set_status(int status, std::string_view description);
 
  private:

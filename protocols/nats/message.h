@@ -12,11 +12,15 @@ class message {
  public:
   message() noexcept {}
 
+  /// As its publisher has written it, without blanks and line ends; the servers see to nothing
+  /// else.
   std::string subject;
-  std::string reply;  ///< where an answer is to go; empty: nowhere
+  /// Where an answer is to go; empty: nowhere, or to what is no subject (is_subject()).
+  std::string reply;
   nats::headers headers;
   std::string payload;
-  /// Its headers could not be read, and `headers` is empty: whoever published it has made them so.
+  /// Its headers could not be read or were too large (codec_limits), and `headers` is empty:
+  /// whoever published it has made them so.
   bool has_bad_headers = false;
 };
 

@@ -37,6 +37,7 @@ constexpr word words[] = {
 };
 
 bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
+bool is_message(packet_type type) noexcept { return type == packet_type::message; }
 
 std::string_view first_word(std::string_view line) noexcept {
   std::size_t size = 0;
@@ -154,8 +155,8 @@ packet_state packet_reader::next(packet& read) {
     return read_line(text.substr(0, line_size_ - line_end.size()), read);
   }
   const std::string_view start = first_word(text);
-  const bool holds_json = is_word(start, "INFO") || is_word(start, "CONNECT");
-  const std::size_t size_max = holds_json ? limits_.info_size_max : limits_.control_line_size_max;
+  const word* const found = find_word(start, from_ == sender::server);
+  const std::size_t size_max = line_size_max(found == nullptr ? packet_type::ping : found->type);
   const std::size_t end = text.find('\n', searched_);
   if (end == text.npos) {
     searched_ = text.size();
@@ -169,10 +170,25 @@ packet_state packet_reader::next(packet& read) {
   return read_line(text.substr(0, end - 1), read);
 }
 
+std::size_t packet_reader::line_size_max(packet_type type) const noexcept {
+  switch (type) {
+    case packet_type::info:
+    case packet_type::connect:
+      return limits_.info_size_max;
+    case packet_type::message:
+      return limits_.message_line_size_max;
+    default:
+      return limits_.control_line_size_max;
+  }
+}
+
 packet_state packet_reader::read_line(std::string_view line, packet& read) {
-  if (has_control(line)) return fail(nats_error::bad_line);
   const std::string_view start = first_word(line);
   const word* const found = find_word(start, from_ == sender::server);
+  // Controls in a subject are its publisher's affair, and no reason to be cut off.
+  const bool is_broken = found != nullptr && is_message(found->type) ? line.find('\r') != line.npos
+                                                                     : has_control(line);
+  if (is_broken) return fail(nats_error::bad_line);
   if (found == nullptr) return fail(nats_error::unknown_operation);
   read.type = found->type;
   const std::string_view rest = line.substr(start.size());
@@ -224,11 +240,12 @@ packet_state packet_reader::read_with_payload(packet& read, std::string_view res
   const auto total = number(given->of[given->count - 1]);
   const auto headers = has_headers ? number(given->of[given->count - 2]) : std::uint64_t{0};
   if (!total || !headers || *headers > *total) return fail(nats_error::bad_arguments);
-  if (!is_subject(read.subject) || (!read.reply.empty() && !is_subject(read.reply)) ||
-      (before == 2 && !is_sid(read.sid))) {
-    return fail(nats_error::bad_arguments);
-  }
-  if (*headers > limits_.header_size_max) return fail(nats_error::headers_too_large);
+  const bool is_right = is_message(read.type) ? is_sid(read.sid)
+                                              : is_subject(read.subject) &&
+                                                    (read.reply.empty() || is_subject(read.reply));
+  if (!is_right) return fail(nats_error::bad_arguments);
+  has_large_headers_ = *headers > limits_.header_size_max;
+  if (has_large_headers_ && !is_message(read.type)) return fail(nats_error::headers_too_large);
   if (*total > limits_.payload_size_max) return fail(nats_error::payload_too_large);
   header_size_ = static_cast<std::size_t>(*headers);
   total_size_ = static_cast<std::size_t>(*total);
@@ -242,7 +259,8 @@ packet_state packet_reader::read_payload(packet& read) {
     return fail(nats_error::bad_payload_end);
   }
   if (after.size() < line_end.size()) return packet_state::incomplete;
-  read.headers = rest.substr(0, header_size_);
+  read.has_large_headers = has_large_headers_;
+  if (!has_large_headers_) read.headers = rest.substr(0, header_size_);
   read.payload = rest.substr(header_size_, total_size_ - header_size_);
   begin_ += line_size_ + total_size_ + line_end.size();
   line_size_ = 0;

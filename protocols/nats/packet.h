@@ -19,9 +19,14 @@ namespace rill::nats {
 struct codec_limits {
   /// A control line without its end; nats-server's own default for its clients (max_control_line).
   std::size_t control_line_size_max = 4096;
+  /// MSG and HMSG, of which the publisher has chosen the subject and the reply: what a server
+  /// passes on is longer than what it takes, by the sid and by the reply subject of JetStream.
+  std::size_t message_line_size_max = std::size_t{64} * 1024;
   /// INFO and CONNECT, which hold JSON: the addresses of a cluster of hundreds fit.
   std::size_t info_size_max = std::size_t{64} * 1024;
-  /// Headers of one message, which are part of its payload for the server's max_payload.
+  /// Headers of one message, which are part of its payload for the server's max_payload. Of larger
+  /// ones of a server nothing is given out (packet::has_large_headers); of a client they are
+  /// headers_too_large.
   std::size_t header_size_max = std::size_t{64} * 1024;
   /// Headers and payload together. nats-server's default is 1 MiB, and it warns above 8.
   std::size_t payload_size_max = std::size_t{8} * 1024 * 1024;
@@ -42,15 +47,18 @@ enum class packet_type : unsigned char {
   error,  ///< -ERR, of servers
 };
 
-/// Views of the bytes that were read.
+/// Views of the bytes that were read. In a message subject and reply are what its publisher has
+/// written, and servers look at neither: anything but blanks and line ends. Whoever wants more of
+/// them asks is_subject(). So one message cannot end the connection of everybody who gets it.
 struct packet {
   packet_type type = packet_type::ping;
   std::string_view subject;
-  std::string_view reply;       ///< where an answer is to go; empty: nowhere
-  std::string_view queue;       ///< of a subscription; empty: none
-  std::string_view sid;         ///< the client's name of a subscription
-  std::uint64_t max_count = 0;  ///< of an unsubscription: after so many messages; 0: at once
-  std::string_view headers;     ///< the whole block; see headers.h
+  std::string_view reply;          ///< where an answer is to go; empty: nowhere
+  std::string_view queue;          ///< of a subscription; empty: none
+  std::string_view sid;            ///< the client's name of a subscription
+  std::uint64_t max_count = 0;     ///< of an unsubscription: after so many messages; 0: at once
+  std::string_view headers;        ///< the whole block; see headers.h
+  bool has_large_headers = false;  ///< more than header_size_max: `headers` is empty
   std::string_view payload;
   std::string_view text;  ///< the JSON of INFO and CONNECT, the reason of -ERR without quotes
 };
@@ -81,6 +89,7 @@ class packet_reader {
 
  private:
   packet_state fail(nats_error why) noexcept;
+  std::size_t line_size_max(packet_type type) const noexcept;
   packet_state read_line(std::string_view line, packet& read);
   packet_state read_with_payload(packet& read, std::string_view arguments, bool has_headers);
   packet_state read_payload(packet& read);
@@ -95,6 +104,7 @@ class packet_reader {
   // A line whose payload has not come whole yet.
   std::size_t line_size_ = 0;  ///< its end included; 0: the line has not come yet
   std::size_t header_size_ = 0;
+  bool has_large_headers_ = false;
   std::size_t total_size_ = 0;
 };
 

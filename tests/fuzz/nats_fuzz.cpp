@@ -24,6 +24,7 @@ using rill::fuzz::check;
 codec_limits small_limits() {
   codec_limits limits;
   limits.control_line_size_max = 100;
+  limits.message_line_size_max = 150;
   limits.info_size_max = 200;
   limits.header_size_max = 100;
   limits.payload_size_max = 300;
@@ -79,7 +80,10 @@ outcome read_all(std::string_view bytes, packet_reader::sender from,
                 read.headers.size() + read.payload.size() <= limits.payload_size_max &&
                 read.text.size() <= limits.info_size_max,
             "limits hold");
-      check(read.subject.empty() || is_pattern(read.subject), "a subject is one");
+      const bool is_opaque = read.type == packet_type::message;
+      check(is_opaque ? read.subject.find_first_of(" \t\r\n") == read.subject.npos
+                      : read.subject.empty() || is_pattern(read.subject),
+            "a subject is one, or one word in a message");
       write(made.written, read);
     }
     if (state == packet_state::failed) {

@@ -134,13 +134,13 @@ TEST(nats_packets, that_are_malformed_are_refused) {
   EXPECT_EQ(why("MSG a 1 1\r\n", false), "failed: unknown operation");
   EXPECT_EQ(why("PINGS\r\n", true), "failed: unknown operation");
   const std::string arguments = "failed: malformed arguments of an operation";
-  for (const char* const each : {"PING x", "INFO", "MSG", "MSG a 1", "MSG a 1 r 1 1", "MSG a 1 -1",
-                                 "MSG a 1 1x", "MSG a..b 1 1", "MSG .a 1 1", "MSG * 1 1",
-                                 "HMSG a 1 3 2", "HMSG a 1 2", "MSG a 1 99999999999999999999"}) {
+  for (const char* const each :
+       {"PING x", "INFO", "MSG", "MSG a 1", "MSG a 1 r 1 1", "MSG a 1 -1", "MSG a 1 1x",
+        "HMSG a 1 3 2", "HMSG a 1 2", "MSG a 1 99999999999999999999"}) {
     EXPECT_EQ(why(std::string(each) + "\r\n", true), arguments) << each;
   }
   for (const char* const each : {"SUB a", "SUB a b c d", "SUB a.>.b 1", "UNSUB", "UNSUB 1 x",
-                                 "PUB a", "PUB a> 1", "PUB a r.* 1", "CONNECT"}) {
+                                 "PUB a", "PUB a..b 1", "PUB a> 1", "PUB a r.* 1", "CONNECT"}) {
     EXPECT_EQ(why(std::string(each) + "\r\n", false), arguments) << each;
   }
   EXPECT_EQ(why("MSG a 1 1\r\nxy\r\n", true), "failed: payload without its end");
@@ -164,7 +164,33 @@ TEST(nats_packets, keep_their_limits) {
             "failed: control line too long");
   EXPECT_EQ(why("MSG a 1 14\r\n12345678901234\r\n", true, limits).substr(0, 7), "message");
   EXPECT_EQ(why("MSG a 1 15\r\n", true, limits), "failed: payload too large");
-  EXPECT_EQ(why("HMSG a 1 13 13\r\n", true, limits), "failed: headers too large");
+  EXPECT_EQ(why("HPUB a 13 13\r\n", false, limits), "failed: headers too large");
+  limits.message_line_size_max = 20;
+  EXPECT_EQ(why("MSG aaaaaaaaaaaa 1 2\r\nhi\r\n", true, limits).substr(0, 7), "message");
+  EXPECT_EQ(why("MSG aaaaaaaaaaaaaa 1 2\r\nhi\r\n", true, limits), "failed: control line too long");
+}
+
+TEST(nats_packets, of_a_server_are_read_whatever_the_publisher_of_a_message_has_made_up) {
+  for (const std::string& subject : {std::string("a..b"), std::string(".a"), std::string("chat.*"),
+                                     std::string("chat.\x01"), "chat." + std::string(5000, 'x')}) {
+    const auto read = read_cut("MSG " + subject + " 1 a..b 2\r\nhi\r\nPING\r\n",
+                               packet_reader::sender::server, {});
+    EXPECT_THAT(read, ElementsAre("message|" + subject + "|a..b||1||hi||0", "ping||||||||0"));
+  }
+  EXPECT_EQ(why("MSG a\rb 1 1\r\n", true), "failed: malformed control line");
+  const std::string large = "NATS/1.0\r\na: " + std::string(100'000, 'x') + "\r\n\r\n";
+  packet_reader reader(packet_reader::sender::server);
+  std::string bytes;
+  append_message(bytes, "a", "1", "", large, "hi");
+  append_ping(bytes);
+  reader.append(bytes);
+  packet read;
+  ASSERT_EQ(reader.next(read), packet_state::complete);
+  EXPECT_TRUE(read.has_large_headers);
+  EXPECT_EQ(read.headers, "");
+  EXPECT_EQ(read.payload, "hi");
+  ASSERT_EQ(reader.next(read), packet_state::complete);
+  EXPECT_EQ(read.type, packet_type::ping);
 }
 
 TEST(nats_headers, are_read_as_they_were_written) {
