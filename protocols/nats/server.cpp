@@ -28,6 +28,30 @@ bool is_host(std::string_view text) noexcept {
   return true;
 }
 
+int hex_digit(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/// "p%40ss" is "p@ss"; nullopt where two hexadecimal digits lack.
+std::optional<std::string> decode_percent(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      plain += text[i];
+      continue;
+    }
+    if (text.size() - i < 3) return std::nullopt;
+    const int high = hex_digit(text[i + 1]);
+    const int low = hex_digit(text[i + 2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    plain += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return plain;
+}
+
 }  // namespace
 
 tl::expected<server_address, nats_error> server_address::parse(std::string_view text) {
@@ -43,12 +67,11 @@ tl::expected<server_address, nats_error> server_address::parse(std::string_view 
   if (const std::size_t at = text.rfind('@'); at != text.npos) {
     const std::string_view who = text.substr(0, at);
     const std::size_t colon = who.find(':');
-    if (colon == who.npos) {
-      made.own.token = who;
-    } else {
-      made.own.user = who.substr(0, colon);
-      made.own.password = who.substr(colon + 1);
-    }
+    auto first = decode_percent(who.substr(0, colon));
+    auto second = decode_percent(colon == who.npos ? std::string_view() : who.substr(colon + 1));
+    if (!first || !second) return wrong;
+    (colon == who.npos ? made.own.token : made.own.user) = std::move(*first);
+    made.own.password = std::move(*second);
     text.remove_prefix(at + 1);
   }
   std::string_view rest;

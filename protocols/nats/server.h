@@ -33,7 +33,7 @@ class credentials {
 };
 
 /// "nats://host:4222", "tls://host", "host:4222", "nats://user:password@[::1]:4222",
-/// "nats://token@host".
+/// "nats://token@host". Before the "@" "%40" is a "@", as in any URL (RFC 3986 section 2.1).
 class server_address {
  public:
   static constexpr std::uint16_t port_default = 4222;

@@ -261,8 +261,14 @@ TEST(nats_servers, are_read_with_and_without_what_may_lack) {
   EXPECT_EQ(secret->own.user, "me");
   EXPECT_EQ(secret->own.password, "pass:word");
   EXPECT_EQ(server_address::parse("nats://token@h")->own.token, "token");
+  const auto escaped = server_address::parse("nats://a%3ab:p%40s%25s@h");
+  ASSERT_TRUE(escaped);
+  EXPECT_EQ(escaped->own.user, "a:b");
+  EXPECT_EQ(escaped->own.password, "p@s%s");
+  EXPECT_EQ(server_address::parse("nats://a%2Fb@h")->own.token, "a/b");
   for (const char* const each :
-       {"", "http://a", "a:0", "a:x", "a:99999", "nats://", "[::1", "[a]", "[[::1]", "a b"}) {
+       {"", "http://a", "a:0", "a:x", "a:99999", "nats://", "[::1", "[a]", "[[::1]", "a b",
+        "nats://50%@h", "nats://a:%4@h", "nats://%zz@h"}) {
     EXPECT_FALSE(server_address::parse(each)) << each;
   }
 }
