@@ -151,7 +151,7 @@ client_statistics client::statistics() const noexcept {
 task<> client::publish(std::string subject, std::string payload, headers with, std::string reply) {
   const std::string block = with.to_text();
   for (;;) {
-    core_->check("publish", subject, block.size() + payload.size());
+    core_->check_publish("publish", subject, reply, block.size() + payload.size());
     if (core_->has_room(publish_size(subject, reply, block.size(), payload.size()))) break;
     co_await core_->changed.wait();
   }
@@ -161,7 +161,7 @@ task<> client::publish(std::string subject, std::string payload, headers with, s
 bool client::try_publish(std::string_view subject, std::string_view payload, const headers& with,
                          std::string_view reply) {
   const std::string block = with.to_text();
-  core_->check("publish", subject, block.size() + payload.size());
+  core_->check_publish("publish", subject, reply, block.size() + payload.size());
   if (!core_->has_room(publish_size(subject, reply, block.size(), payload.size()))) return false;
   core_->publish(subject, reply, block, payload);
   return true;
@@ -174,7 +174,7 @@ subscription client::subscribe(std::string pattern, const subscribe_options& opt
 task<message> client::request(std::string subject, std::string payload,
                               std::chrono::nanoseconds timeout, headers with) {
   const std::string block = with.to_text();
-  core_->check("request", subject, block.size() + payload.size());
+  core_->check_request("request", subject, block.size() + payload.size());
   const auto deadline = loop_clock::after(loop_clock::now(), timeout);
   bool was_sent = false;
   const std::string where = subject;

@@ -44,9 +44,9 @@ class client_event {
     connected,
     disconnected,   ///< a connection that stood was lost; `reason` says why
     unreachable,    ///< an attempt has failed; the next server follows
-    server_error,   ///< -ERR that does not end the connection: a permission
+    server_error,   ///< -ERR that does not end the connection: a permission, too many subscriptions
     slow_consumer,  ///< a subscription has begun to drop messages
-    closed,
+    closed,         ///< by close() or drain(); who cancels run() knows it
   };
 
   client_event(kind of, std::string where, std::error_code why, std::string words)
@@ -55,7 +55,7 @@ class client_event {
   kind what;
   std::string server;  ///< "host:port"
   std::error_code reason;
-  std::string text;  ///< one line
+  std::string text;  ///< one line, printable()
 };
 
 /// Where to, as whom, and how patiently.
@@ -90,7 +90,8 @@ class client_options {
   /// upper half, so that many clients do not come back at once.
   std::chrono::nanoseconds reconnect_delay = std::chrono::milliseconds(100);
   std::chrono::nanoseconds reconnect_delay_max = std::chrono::seconds(5);
-  /// How long a server that is about to stop (lame duck mode) may still be used to finish requests.
+  /// How long a server that is about to stop (lame duck mode) may still be used: to finish
+  /// requests, and until it says that it has taken what was sent.
   std::chrono::nanoseconds lame_duck_wait = std::chrono::seconds(2);
 
   /// Bytes that wait to be sent, connected or not. publish() waits beyond, try_publish() refuses.
@@ -110,7 +111,7 @@ enum class slow_policy : unsigned char {
 
 /// Of one subscription.
 struct subscribe_options {
-  /// Messages and bytes that may wait to be taken.
+  /// Messages and bytes that may wait to be taken, as they lie in memory.
   std::size_t waiting_count_max = std::size_t{64} * 1024;
   std::size_t waiting_size_max = std::size_t{16} * 1024 * 1024;
   slow_policy when_slow = slow_policy::drop;
@@ -195,7 +196,8 @@ class client {
 
   /// Hands a message over to be sent; while there is no connection it waits here. Completes at once
   /// as long as pending_size_max is not reached, and otherwise when there is room (back-pressure).
-  /// Errors: bad_subject, payload_too_large, closed. Cancellation: nothing is sent.
+  /// Errors: bad_subject, also of `reply`; payload_too_large; closed, from the beginning of drain()
+  ///   on. Cancellation: nothing is sent.
   [[nodiscard]] task<> publish(std::string subject, std::string payload, headers with = headers(),
                                std::string reply = {});
   /// False, and nothing is sent, where publish() would wait. Throws as it does.
@@ -217,6 +219,7 @@ class client {
   /// be lost; timeout_error; closed.
   [[nodiscard]] task<> flush(std::chrono::nanoseconds timeout);
   /// Unsubscribes from all, sends what waits, and closes; subscriptions end after what they hold.
+  /// Nothing new is taken from then on: closed.
   /// Errors: as flush(); the client is closed in any case.
   [[nodiscard]] task<> drain(std::chrono::nanoseconds timeout);
   /// Ends at once. What waits is dropped.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <rill/net/address.h>
+#include <rill/net/printable.h>
 #include <rill/protocols/nats/json.h>
 #include <rill/protocols/nats/nkey.h>
 #include <rill/protocols/nats/subject.h>
@@ -21,6 +22,8 @@ namespace {
 
 /// The subscription for answers has the number 0.
 constexpr std::string_view inbox_sid = "0";
+/// "_INBOX.", a random name, a dot and a number.
+constexpr std::size_t answer_subject_size_max = 7 + 22 + 1 + 20;
 /// Bytes of SUB, UNSUB and PONG that wait: a server that asks for more than it takes is left.
 constexpr std::size_t control_size_max = std::size_t{4} * 1024 * 1024;
 
@@ -35,8 +38,10 @@ std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
 message to_message(const packet& read) {
   message made;
   made.subject = read.subject;
-  made.reply = read.reply;
+  // Nobody could answer to another one: publish() would throw.
+  if (is_subject(read.reply)) made.reply = read.reply;
   made.payload = read.payload;
+  made.has_bad_headers = read.has_large_headers;
   if (!read.headers.empty()) {
     auto fields = headers::parse(read.headers);
     if (fields) {
@@ -48,8 +53,18 @@ message to_message(const packet& read) {
   return made;
 }
 
-std::size_t size_of(const packet& read) noexcept {
-  return sizeof(message) + read.subject.size() + read.headers.size() + read.payload.size();
+/// As it lies in memory: on the wire a field has four bytes at least, here two strings.
+std::size_t size_of(const message& of) noexcept {
+  std::size_t size = sizeof(waiting_message) + of.subject.size() + of.reply.size() +
+                     of.payload.size() + of.headers.description().size();
+  for (const auto& field : of.headers.fields()) {
+    size += sizeof(field) + field.first.size() + field.second.size();
+  }
+  return size;
+}
+
+std::size_t request_size(std::string_view subject, std::size_t size) noexcept {
+  return publish_size(subject, "", size, answer_subject_size_max);
 }
 
 }  // namespace
@@ -138,13 +153,27 @@ bool client_core::has_room(std::size_t size) const noexcept {
   return waiting <= options.pending_size_max && size <= options.pending_size_max - waiting;
 }
 
-void client_core::check(const char* what, std::string_view subject, std::size_t size) const {
+void client_core::check_publish(const char* what, std::string_view subject, std::string_view reply,
+                                std::size_t size) const {
+  if (!reply.empty() && !is_subject(reply)) {
+    throw io_error(make_error_code(nats_error::bad_subject), what, "");
+  }
+  check_sizes(what, subject, publish_size(subject, reply, size, 0), size);
+}
+
+void client_core::check_request(const char* what, std::string_view subject,
+                                std::size_t size) const {
+  check_sizes(what, subject, request_size(subject, size), size);
+}
+
+/// Also that there will be room for it once nothing else waits: otherwise it would wait for ever.
+void client_core::check_sizes(const char* what, std::string_view subject, std::size_t sent_size,
+                              std::size_t size) const {
   if (!is_subject(subject)) {
     throw io_error(make_error_code(nats_error::bad_subject), what, "");
   }
-  if (closed_) throw io_error(make_error_code(nats_error::closed), what, subject);
-  if (size > info_.payload_size_max ||
-      publish_size(subject, "", size, 0) > options.pending_size_max) {
+  if (is_over()) throw io_error(make_error_code(nats_error::closed), what, subject);
+  if (size > info_.payload_size_max || sent_size > options.pending_size_max) {
     throw io_error(make_error_code(nats_error::payload_too_large), what, subject);
   }
 }
@@ -152,11 +181,14 @@ void client_core::check(const char* what, std::string_view subject, std::size_t 
 void client_core::publish(std::string_view subject, std::string_view reply,
                           std::string_view headers, std::string_view payload) {
   append_publish(pending_, subject, reply, headers, payload);
+  is_confirmed_ = false;
   work.set();
 }
 
 void client_core::publish_now(std::string_view subject, std::string_view payload) {
-  if (!connected_) return;
+  // Servers and publishers have a hand in these: neither what is no subject goes onto a line, nor
+  // more than a peer that does not read is to have.
+  if (!connected_ || !is_subject(subject) || control_.size() > control_size_max) return;
   append_publish(control_, subject, "", "", payload);
   work.set();
 }
@@ -183,7 +215,17 @@ void client_core::sent(std::size_t size) noexcept {
 void client_core::send_ping() {
   append_ping(tail_);
   ++ping_count_;
+  is_confirmed_ = true;
   work.set();
+}
+
+/// Whether a server that is about to stop may be left. What the kernel has taken is not there yet:
+/// the PONG behind it tells, and behind the PONG nothing of the server's is under way either.
+bool client_core::has_finished() {
+  if (!requests_.empty() || pending_size() != 0 || pong_count_ < ping_count_) return false;
+  if (is_confirmed_) return true;
+  send_ping();
+  return false;
 }
 
 void client_core::broadcast() noexcept {
@@ -191,9 +233,9 @@ void client_core::broadcast() noexcept {
   changed.reset();
 }
 
-void client_core::tell(client_event::kind what, std::error_code reason, std::string text) {
+void client_core::tell(client_event::kind what, std::error_code reason, std::string_view text) {
   if (!options.on_event) return;
-  options.on_event(client_event(what, server_.to_string(), reason, std::move(text)));
+  options.on_event(client_event(what, server_.to_string(), reason, printable(text)));
 }
 
 // ---------------------------------------------------------------- who waits
@@ -222,9 +264,9 @@ class request_entry {
 task<result<message>> client_core::ask(std::string subject, std::string headers,
                                        std::string payload, loop_clock::time_point deadline,
                                        bool& was_sent) {
-  const std::size_t size = publish_size(subject, subject, headers.size(), payload.size());
+  const std::size_t size = request_size(subject, headers.size() + payload.size());
   for (;;) {
-    if (closed_) co_return tl::unexpected(error_from(nats_error::closed, "request"));
+    if (is_over()) co_return tl::unexpected(error_from(nats_error::closed, "request"));
     if (connected_ && has_room(size)) break;
     const bool has_changed = co_await wait_until(changed, deadline);
     if (!has_changed) co_return tl::unexpected(error::timed_out("request"));
@@ -233,6 +275,7 @@ task<result<message>> client_core::ask(std::string subject, std::string headers,
   waiting_request mine;
   const request_entry entered(requests_, number, mine);
   append_publish(once_, subject, inbox_ + std::to_string(number), headers, payload);
+  is_confirmed_ = false;
   work.set();
   was_sent = true;
   const bool is_done = co_await wait_until(mine.done, deadline);
@@ -257,7 +300,7 @@ std::shared_ptr<subscription_state> client_core::subscribe(std::string pattern,
   if (!is_pattern(pattern) || (!chosen.queue.empty() && !is_subject(chosen.queue))) {
     throw io_error(make_error_code(nats_error::bad_subject), "subscribe", "");
   }
-  if (closed_) throw io_error(make_error_code(nats_error::closed), "subscribe", pattern);
+  if (is_over()) throw io_error(make_error_code(nats_error::closed), "subscribe", pattern);
   auto made = std::make_shared<subscription_state>();
   made->number = next_number_++;
   made->pattern = std::move(pattern);
@@ -295,13 +338,16 @@ void client_core::unsubscribe(subscription_state& from) noexcept {
 
 std::optional<nats_error> client_core::meaning_of(std::string_view reason) noexcept {
   // nats-server's own words (server/errors.go), which may come in any case.
-  std::string text(reason);
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  const auto begins_with = [&](std::string_view words) { return text.starts_with(words); };
+  const auto begins_with = [&](std::string_view words) {
+    const auto is_same = [](char upper_or_lower, char lower) {
+      const bool is_upper = upper_or_lower >= 'A' && upper_or_lower <= 'Z';
+      return (is_upper ? static_cast<char>(upper_or_lower - 'A' + 'a') : upper_or_lower) == lower;
+    };
+    const std::string_view begin = reason.substr(0, words.size());
+    return std::equal(begin.begin(), begin.end(), words.begin(), words.end(), is_same);
+  };
   if (begins_with("permissions violation") || begins_with("invalid subject") ||
-      begins_with("invalid publish subject")) {
+      begins_with("invalid publish subject") || begins_with("maximum subscriptions exceeded")) {
     return std::nullopt;
   }
   if (begins_with("authorization") || begins_with("authentication") ||
@@ -331,6 +377,7 @@ std::optional<error> client_core::handle(const packet& read) {
     case packet_type::info: {
       auto told = server_info::parse(read.text);
       if (!told) return error_from(told.error(), "read");
+      if (told->is_lame_duck && !info_.is_lame_duck) is_confirmed_ = false;
       info_ = std::move(*told);
       pool_.learn(info_.addresses, server_);
       break;
@@ -338,8 +385,7 @@ std::optional<error> client_core::handle(const packet& read) {
     case packet_type::error: {
       const auto why = meaning_of(read.text);
       if (why) return error_from(*why, "read");
-      tell(client_event::kind::server_error, make_error_code(nats_error::permission),
-           std::string(read.text));
+      tell(client_event::kind::server_error, make_error_code(nats_error::permission), read.text);
       break;
     }
     default:
@@ -360,8 +406,9 @@ void client_core::deliver(const packet& read) {
     subscriptions_.erase(found);
     to->has_ended = true;
   }
-  const std::size_t size = size_of(read);
   if (to->has_failed) return;
+  message made = to_message(read);
+  const std::size_t size = size_of(made);
   if (to->waiting.size() >= to->options.waiting_count_max ||
       size >
           to->options.waiting_size_max - std::min(to->waiting_size, to->options.waiting_size_max)) {
@@ -372,7 +419,7 @@ void client_core::deliver(const packet& read) {
            "messages of " + to->pattern + " are dropped");
     }
   } else {
-    to->waiting.emplace_back(to_message(read), size);
+    to->waiting.emplace_back(std::move(made), size);
     to->waiting_size += size;
   }
   to->changed.set();
@@ -443,6 +490,7 @@ void client_core::end_session() noexcept {
   sending_size_ = 0;
   ping_count_ = 0;
   pong_count_ = 0;
+  is_confirmed_ = false;
   fail_requests(nats_error::disconnected);
   broadcast();
 }
@@ -459,6 +507,7 @@ task<> client_core::flush(loop_clock::time_point deadline) {
   while (pong_count_ < awaited) {
     const bool has_changed = co_await wait_until(changed, deadline);
     if (!has_changed) throw timeout_error("flush", server_.to_string());
+    if (closed_) throw io_error(make_error_code(nats_error::closed), "flush", "");
     if (!connected_ || counts.connection_count != connection) {
       throw io_error(make_error_code(nats_error::disconnected), "flush", server_.to_string());
     }
@@ -483,6 +532,8 @@ class closes {
 
 task<> client_core::drain(loop_clock::time_point deadline) {
   const closes at_last(*this);
+  is_draining_ = true;
+  broadcast();  // who waits for room is told
   if (connected_) {
     for (const auto& each : subscriptions_) {
       append_unsubscribe(control_, std::to_string(each.second->number));

@@ -86,7 +86,7 @@ class client_core {
 
   // --- run() ---
   task<> supervise();
-  void tell(client_event::kind what, std::error_code reason, std::string text);
+  void tell(client_event::kind what, std::error_code reason, std::string_view text);
   void close() noexcept;
 
   // --- for users ---
@@ -94,11 +94,15 @@ class client_core {
   bool is_closed() const noexcept { return closed_; }
   std::size_t pending_size() const noexcept;
   bool has_room(std::size_t size) const noexcept;
-  /// Throws for what no server would take. `what` is for the error.
-  void check(const char* what, std::string_view subject, std::size_t size) const;
+  /// Throws for what no server would take, and once the client is closed or drains. `what` is for
+  /// the error, `size` of headers and payload.
+  void check_publish(const char* what, std::string_view subject, std::string_view reply,
+                     std::size_t size) const;
+  void check_request(const char* what, std::string_view subject, std::size_t size) const;
   void publish(std::string_view subject, std::string_view reply, std::string_view headers,
                std::string_view payload);
-  /// Answers that are worth nothing on another connection: dropped if there is none.
+  /// Answers that are worth nothing on another connection, or late: dropped if there is none, or
+  /// too much waits, or `subject` is none.
   void publish_now(std::string_view subject, std::string_view payload);
   /// Sends a request once there is a connection. `was_sent` tells whether it may have arrived.
   task<result<message>> ask(std::string subject, std::string headers, std::string payload,
@@ -125,7 +129,7 @@ class client_core {
   void sent(std::size_t size) noexcept;
   void send_ping();
   bool is_lame_duck() const noexcept { return info_.is_lame_duck; }
-  bool is_quiet() const noexcept { return requests_.empty() && pending_size() == 0; }
+  bool has_finished();
 
   client_options options;
   event work;     ///< something is to be sent
@@ -141,6 +145,9 @@ class client_core {
   task<error> attempt(const server_address& to);
   std::optional<tls::client_context>& trusted();
   task<> pause(std::size_t failure_count);
+  void check_sizes(const char* what, std::string_view subject, std::size_t sent_size,
+                   std::size_t size) const;
+  bool is_over() const noexcept { return closed_ || is_draining_; }
   void broadcast() noexcept;
   void deliver(const packet& read);
   void deliver_answer(const packet& read);
@@ -152,16 +159,18 @@ class client_core {
   server_info info_;
   bool connected_ = false;
   bool closed_ = false;
+  bool is_draining_ = false;
   bool was_connected_ = false;
 
   // To be sent in this order. Only pending_ outlives a connection.
-  std::string control_;  ///< SUB, UNSUB, PONG
+  std::string control_;  ///< SUB, UNSUB, PONG, answers to flow control
   std::string once_;     ///< requests: who asked is told when the connection is lost
   std::string pending_;
   std::string tail_;  ///< PING
   std::size_t sending_size_ = 0;
   std::uint64_t ping_count_ = 0;
   std::uint64_t pong_count_ = 0;
+  bool is_confirmed_ = false;  ///< nothing was handed over since the last PING
 
   std::string inbox_;  ///< "_INBOX.x."
   std::uint64_t next_number_ = 1;

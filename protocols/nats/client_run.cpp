@@ -47,7 +47,7 @@ task<error> client_core::attempt(const server_address& to) {
   if (!info) co_return info.error();
   const bool wants_tls = to.wants_tls || options.require_tls;
   if (!wants_tls && !info->requires_tls) {
-    const error why = co_await run_session(*this, plain, reader, to, *info, false);
+    const error why = co_await run_session(*this, plain, reader, to, *info, false, deadline);
     forget_unsent(plain);
     co_return why;
   }
@@ -58,7 +58,7 @@ task<error> client_core::attempt(const server_address& to) {
   forget_unsent(plain);
   const auto left = std::max(deadline - loop_clock::now(), loop_clock::duration(1));
   auto secure = co_await tls::connect(std::move(plain), *trusted(), to.name_for_tls(), left);
-  co_return co_await run_session(*this, secure, reader, to, *info, true);
+  co_return co_await run_session(*this, secure, reader, to, *info, true, deadline);
 }
 
 task<> client_core::pause(std::size_t failure_count) {

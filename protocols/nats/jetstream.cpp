@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include <rill/net/printable.h>
 #include <rill/protocols/nats/client_core.h>
 #include <rill/protocols/nats/json.h>
 #include <rill/protocols/nats/ordered_consumer.h>
@@ -125,8 +126,9 @@ void check(const std::string& name, const char* operation) {
 
 api_error::api_error(nats_error code, std::string_view operation, std::string_view subject,
                      int status, std::uint64_t number, const std::string& description)
-    : io_error(make_error_code(code), operation,
-               std::string(subject) + (description.empty() ? "" : " (" + description + ")")),
+    : io_error(
+          make_error_code(code), operation,
+          std::string(subject) + (description.empty() ? "" : " (" + printable(description) + ")")),
       status_(status),
       number_(number) {}
 
@@ -144,7 +146,7 @@ retry_schedule jetstream::schedule_until(loop_clock::time_point deadline) const 
 task<std::string> jetstream::ask(const char* operation, std::string endpoint, std::string about,
                                  std::string body) {
   const std::string subject = options_.prefix + '.' + endpoint;
-  client_->core().check(operation, subject, body.size());
+  client_->core().check_request(operation, subject, body.size());
   const auto deadline = loop_clock::after(loop_clock::now(), options_.timeout);
   retry_schedule attempts = schedule_until(deadline);
   for (;;) {
@@ -221,7 +223,7 @@ task<publish_ack> jetstream::publish(std::string subject, std::string payload,
   constexpr const char* operation = "publish";
   if (options.message_id.empty()) options.message_id = detail::random_name();
   const std::string block = headers_of(options);
-  client_->core().check(operation, subject, block.size() + payload.size());
+  client_->core().check_request(operation, subject, block.size() + payload.size());
   const auto deadline = loop_clock::after(loop_clock::now(), options.timeout);
   std::optional<loop_clock::time_point> resend_until;  // set once it may have been taken
   retry_schedule attempts = schedule_until(deadline);
@@ -235,7 +237,9 @@ task<publish_ack> jetstream::publish(std::string subject, std::string payload,
     if (got) {
       const json answer = detail::read_object(got->payload);
       if (answer.is_discarded()) {
-        throw io_error(make_error_code(nats_error::bad_answer), operation, subject);
+        // With an attempt before of which nothing was heard it may stand all the same.
+        const auto code = resend_until ? nats_error::outcome_unknown : nats_error::bad_answer;
+        throw io_error(make_error_code(code), operation, subject);
       }
       const refusal why = refusal_of(answer);
       publish_ack ack;
@@ -250,10 +254,14 @@ task<publish_ack> jetstream::publish(std::string subject, std::string payload,
       if (why.status != 0 && why.status != status_unavailable) {
         if (resend_until)
           throw io_error(make_error_code(nats_error::outcome_unknown), operation,
-                         subject + " (" + why.description + ')');
+                         subject + " (" + printable(why.description) + ')');
         throw api_error(code_of(why), operation, subject, why.status, why.number, why.description);
       }
     } else if (!is_passing(got.error())) {
+      // The client was closed. What had left by then may stand.
+      if (was_sent || resend_until) {
+        throw io_error(make_error_code(nats_error::outcome_unknown), operation, subject);
+      }
       throw_error(error(got.error().code(), operation), subject);
     }
     // A server that answers 503 for a stream without a leader may have proposed the message.
@@ -295,9 +303,13 @@ std::int64_t read_time(std::string_view text) noexcept {
   };
   const int year = digits(0, 4), month = digits(5, 2), day = digits(8, 2);
   const int hour = digits(11, 2), minute = digits(14, 2), second = digits(17, 2);
-  if (year < 1970 || month < 1 || day < 1 || hour < 0 || minute < 0 || second < 0) return 0;
-  const auto date = std::chrono::sys_days(std::chrono::year(year) / static_cast<unsigned>(month) /
-                                          static_cast<unsigned>(day));
+  constexpr int year_max = 2261;  // 64 bits of nanoseconds end in April 2262
+  if (year < 1970 || year > year_max || month < 1 || day < 1) return 0;
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) return 0;
+  const auto day_of_year =
+      std::chrono::year(year) / static_cast<unsigned>(month) / static_cast<unsigned>(day);
+  if (!day_of_year.ok()) return 0;
+  const auto date = std::chrono::sys_days(day_of_year);
   std::chrono::nanoseconds all = date.time_since_epoch() + std::chrono::hours(hour) +
                                  std::chrono::minutes(minute) + std::chrono::seconds(second);
   std::int64_t unit = 100'000'000;

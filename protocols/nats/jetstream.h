@@ -98,7 +98,8 @@ class publish_options {
  public:
   publish_options() {}
 
-  /// Nats-Msg-Id, by which a message that is sent again is recognised; empty: one is made up.
+  /// Nats-Msg-Id, by which a message that is sent again is recognised; empty: one is made up. Of
+  /// one with blanks at its ends these are not sent.
   std::string message_id;
   /// The message is taken only if the stream's last sequence is this one; 0: if it is empty.
   /// REQUIRES: within the duplicate window, as all of this.
@@ -166,9 +167,11 @@ class jetstream {
   ///
   /// Completes when the stream has it, on most of its replicas. An attempt that failed, or of which
   ///   nothing was heard, is made again with the same Nats-Msg-Id.
-  /// Errors: wrong_last_sequence; api_error; outcome_unknown: the time is over and the message may
-  ///   stand in the stream or not (find_id() tells, and publishing it with the same id again is
-  ///   safe within the duplicate window); timeout_error, no_responders: it does not stand there.
+  /// Errors: wrong_last_sequence; api_error; outcome_unknown: the time is over, or the client was
+  ///   closed, and the message may stand in the stream or not (find_id() tells, and publishing it
+  ///   with the same id again is safe within the duplicate window); timeout_error, no_responders,
+  ///   closed: it does not stand there; bad_answer: what has answered is not JetStream, at least
+  ///   not alone.
   /// Cancellation: as outcome_unknown.
   [[nodiscard]] task<publish_ack> publish(std::string subject, std::string payload,
                                           publish_options options = publish_options());

@@ -63,6 +63,8 @@ task<std::optional<error>> shake_hands(client_core& core, Stream& stream, packet
   for (;;) {
     const result<packet> read = co_await read_packet(stream, reader, deadline);
     if (!read) co_return read.error();
+    // A read of what is there already meets no deadline.
+    if (loop_clock::now() >= deadline) co_return error::timed_out("connect");
     if (read->type == packet_type::pong) co_return std::nullopt;
     if (read->type == packet_type::error) {
       const auto why = client_core::meaning_of(read->text);
@@ -116,7 +118,7 @@ task<error> read_loop(client_core& core, Stream& stream, packet_reader& reader) 
     if (core.is_lame_duck()) {
       const auto now = loop_clock::now();
       if (!leave_at) leave_at = loop_clock::after(now, options.lame_duck_wait);
-      if (core.is_quiet() || now >= *leave_at) {
+      if (core.has_finished() || now >= *leave_at) {
         co_return error_from(nats_error::lame_duck, "read");
       }
     }
@@ -151,13 +153,13 @@ class session_end {
   client_core* core_;
 };
 
-/// All that follows INFO. Gives why it has ended.
+/// All that follows INFO; `deadline` is that of the handshake. Gives why it has ended.
 template <byte_stream Stream>
 task<error> run_session(client_core& core, Stream& stream, packet_reader& reader,
-                        const server_address& to, const server_info& info, bool over_tls) {
+                        const server_address& to, const server_info& info, bool over_tls,
+                        loop_clock::time_point deadline) {
   core.begin_handshake(to, info);
   const std::string hello = core.hello(over_tls);
-  const auto deadline = loop_clock::after(loop_clock::now(), core.options.connect_timeout);
   const auto refused = co_await shake_hands(core, stream, reader, hello, deadline);
   if (refused) co_return *refused;
   error why = error_from(nats_error::disconnected, "read");

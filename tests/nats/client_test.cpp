@@ -3,6 +3,7 @@
 #include <rill/protocols/nats/client.h>
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
@@ -13,6 +14,9 @@
 
 #include "nats/nats_server.h"
 #include "nats/nats_world.h"
+#include <rill/net/tcp.h>
+#include <rill/protocols/nats/client_core.h>
+#include <rill/protocols/nats/packet.h>
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
@@ -38,6 +42,35 @@ task<std::error_code> failure_of(Make make) {
     code = failed.code();
   }
   co_return code;
+}
+
+/// A server that says what it is told to, once to each subscription, and nothing but PONG beside
+/// it.
+task<> scripted_server(std::chrono::nanoseconds before_info, bool answers_ping,
+                       std::function<std::string(const std::string& sid)> said) {
+  auto listener = tcp_listener::bind(endpoint(address::any_v4(), 4222));
+  for (;;) {
+    tcp_stream peer = co_await listener.accept();
+    co_await sleep_for(before_info);
+    nats::packet_reader reader(nats::packet_reader::sender::client);
+    std::string saying;
+    nats::append_info(saying, "{}");
+    for (bool goes_on = true; goes_on;) {
+      const auto sent = co_await as_result(peer.write_all(const_buffer(saying)));
+      saying.clear();
+      auto came = co_await as_result(peer.read_lease());
+      if (!sent || !came || came->empty()) break;
+      reader.append(came->text());
+      nats::packet read;
+      nats::packet_state state = reader.next(read);
+      for (; state == nats::packet_state::complete; state = reader.next(read)) {
+        if (read.type == nats::packet_type::ping && answers_ping) nats::append_pong(saying);
+        const std::string sid(read.sid);
+        if (read.type == nats::packet_type::subscribe && sid != "0") saying += said(sid);
+      }
+      goes_on = state == nats::packet_state::incomplete;
+    }
+  }
 }
 
 class sim_nats_client : public testing::Test {
@@ -313,6 +346,220 @@ TEST_F(sim_nats_client, refuses_what_no_server_takes) {
     co_await bus.flush(5s);
   });
   EXPECT_THROW(nats::client{nats::client_options()}, std::invalid_argument);
+}
+
+TEST_F(sim_nats_client, lets_no_reply_subject_begin_a_command) {
+  serve(server);
+  run(nats_options(one), [](nats::client& bus) -> task<> {
+    auto stop = bus.subscribe("admin.stop");
+    const std::string evil = "r 0\r\n\r\nPUB admin.stop 0\r\n\r\nPUB b";
+    for (const std::string& reply : {evil, std::string("a b"), std::string("a..b")}) {
+      const auto published =
+          co_await failure_of([&] { return bus.publish("a", "x", nats::headers(), reply); });
+      EXPECT_EQ(published, nats_error::bad_subject);
+      EXPECT_THROW(bus.try_publish("a", "x", nats::headers(), reply), io_error);
+    }
+    co_await bus.flush(5s);
+    EXPECT_EQ(stop.waiting_count(), 0u);
+  });
+}
+
+TEST_F(sim_nats_client, says_at_once_what_will_never_fit) {
+  serve(server);
+  auto options = nats_options(one);
+  options.pending_size_max = 1000;
+  run(options, [](nats::client& bus) -> task<> {
+    const std::string reply(200, 'r');
+    const auto published = co_await failure_of([&] {
+      return with_timeout(1s, bus.publish("news", std::string(900, 'x'), nats::headers(), reply));
+    });
+    EXPECT_EQ(published, nats_error::payload_too_large);
+    const auto asked =
+        co_await failure_of([&] { return bus.request("news", std::string(930, 'x'), 1s); });
+    EXPECT_EQ(asked, nats_error::payload_too_large);
+  });
+}
+
+TEST_F(sim_nats_client, is_not_cut_off_by_what_a_publisher_makes_up) {
+  const auto said = [](const std::string& sid) {
+    std::string all;
+    const std::string large = "NATS/1.0\r\na: " + std::string(100'000, 'x') + "\r\n\r\n";
+    nats::append_message(all, "chat." + std::string(5000, 'x'), sid, "", "", "long");
+    nats::append_message(all, "chat.\x01", sid, "a..b", "", "reply");
+    nats::append_message(all, "chat.*", sid, "", large, "headers");
+    nats::append_message(all, "chat.lobby", sid, "r", "", "hello");
+    return all;
+  };
+  server.run(scripted_server, std::chrono::nanoseconds(0), true, said);
+  run(nats_options(one), [](nats::client& bus) -> task<> {
+    auto rooms = bus.subscribe("chat.*");
+    const auto first = co_await rooms.next();
+    EXPECT_EQ(first->subject.size(), 5005u);
+    const auto second = co_await rooms.next();
+    EXPECT_EQ(second->subject, "chat.\x01");
+    EXPECT_EQ(second->reply, "");
+    const auto third = co_await rooms.next();
+    EXPECT_EQ(third->payload, "headers");
+    EXPECT_TRUE(third->has_bad_headers);
+    const auto fourth = co_await rooms.next();
+    EXPECT_EQ(fourth->payload, "hello");
+    EXPECT_EQ(fourth->reply, "r");
+    EXPECT_EQ(bus.connection_number(), 1u);
+  });
+}
+
+TEST_F(sim_nats_client, keeps_a_connection_that_takes_no_more_subscriptions) {
+  const auto said = [](const std::string&) {
+    return std::string("-ERR 'Maximum Subscriptions Exceeded'\r\n");
+  };
+  server.run(scripted_server, std::chrono::nanoseconds(0), true, said);
+  auto options = nats_options(one);
+  std::vector<std::string> told;
+  options.on_event = [&](const nats::client_event& each) {
+    if (each.what == nats::client_event::kind::server_error) told.push_back(each.text);
+  };
+  run(options, [&](nats::client& bus) -> task<> {
+    auto rooms = bus.subscribe("chat.*");
+    co_await bus.flush(5s);
+    EXPECT_EQ(bus.connection_number(), 1u);
+    EXPECT_THAT(told, ElementsAre("Maximum Subscriptions Exceeded"));
+  });
+}
+
+TEST_F(sim_nats_client, tells_of_a_server_without_letting_it_write_on_a_terminal) {
+  const auto said = [](const std::string&) {
+    return std::string("-ERR 'Permissions Violation \xc2\x9b'\r\n");
+  };
+  server.run(scripted_server, std::chrono::nanoseconds(0), true, said);
+  auto options = nats_options(one);
+  std::string told;
+  options.on_event = [&](const nats::client_event& each) { told += each.text; };
+  run(options, [&](nats::client& bus) -> task<> {
+    auto rooms = bus.subscribe("chat.*");
+    co_await bus.flush(5s);
+    EXPECT_THAT(told, testing::Not(testing::HasSubstr("\xc2\x9b")));
+    EXPECT_THAT(told, testing::HasSubstr("\\xc2\\x9b"));
+  });
+}
+
+TEST_F(sim_nats_client, gives_a_server_one_time_for_everything_until_it_has_taken_us) {
+  const auto said = [](const std::string&) { return std::string(); };
+  server.run(scripted_server, std::chrono::nanoseconds(1500ms), false, said);
+  auto options = nats_options(one);
+  std::vector<std::chrono::nanoseconds> told;
+  options.on_event = [&](const nats::client_event& each) {
+    if (each.what == nats::client_event::kind::unreachable) told.push_back(world.now());
+  };
+  run(options, [](nats::client&) -> task<> { co_await sleep_for(4s); });
+  ASSERT_FALSE(told.empty());
+  EXPECT_LT(told.front(), options.connect_timeout + 100ms);
+}
+
+TEST_F(sim_nats_client, bounds_what_waits_by_what_it_takes_in_memory) {
+  serve(server);
+  run(nats_options(one), [](nats::client& bus) -> task<> {
+    nats::subscribe_options little;
+    little.waiting_size_max = 64 * 1024;
+    auto news = bus.subscribe("news", little);
+    nats::headers many;
+    for (std::size_t i = 0; i < nats::headers::count_max; ++i) many.add("a", "");
+    for (int i = 0; i < 20; ++i) co_await bus.publish("news", "", many);
+    co_await bus.flush(5s);
+    EXPECT_LE(news.waiting_count() * nats::headers::count_max * 2 * sizeof(std::string),
+              little.waiting_size_max);
+    EXPECT_GE(news.dropped_count(), 18u);
+  });
+}
+
+TEST_F(sim_nats_client, holds_no_more_answers_to_flow_control_than_a_server_may_have) {
+  auto& program = client.run([&]() -> task<> {
+    nats::detail::client_core core(nats_options(one));
+    core.begin_handshake(nats::server_address(), nats::server_info());
+    core.begin_session();
+    const std::string subject(1000, 'x');
+    for (int i = 0; i < 10'000; ++i) core.publish_now(subject, "");
+    core.publish_now("a b", "");
+    std::string sending;
+    core.take_output(sending);
+    EXPECT_LE(sending.size(), 5'000'000u);
+    EXPECT_EQ(sending.find("a b"), sending.npos);
+    co_return;
+  });
+  world.run(program);
+}
+
+TEST_F(sim_nats_client, leaves_a_lame_duck_only_after_it_has_taken_what_was_sent) {
+  nats_server_options lame;
+  lame.lame_duck_after = 2s;
+  serve(server, lame);
+  int published = 0;
+  int arrived = 0;
+  auto& listening = other.run([&]() -> task<> {
+    const auto body = [&](nats::client& bus) -> task<> {
+      auto news = bus.subscribe("news");
+      while (co_await news.next()) ++arrived;
+    };
+    auto options = nats_options(one);
+    options.lame_duck_wait = 30s;
+    const auto patient = options;
+    co_await with_nats_client(patient, std::ref(body));
+  });
+  auto options = nats_options(one);
+  nats::client* mine = nullptr;
+  options.on_event = [&](const nats::client_event& each) {
+    if (each.what == nats::client_event::kind::disconnected) mine->close();
+  };
+  auto& talk = client.run([&]() -> task<> {
+    nats::client bus(options);
+    mine = &bus;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&] { return bus.run(); });
+      co_await bus.wait_connected(1s);
+      // Something is on its way whenever the server says that it stops, and nothing afterwards.
+      while (!bus.info().is_lame_duck) {
+        co_await bus.publish("news", std::string(20'000, 'x'));
+        ++published;
+        co_await sleep_for(1ms);
+      }
+    });
+  });
+  world.run(talk);
+  world.run_for(1s);
+  EXPECT_GT(published, 100);
+  EXPECT_EQ(arrived, published);
+  listening.cancel();
+  world.run(listening);
+}
+
+TEST_F(sim_nats_client, takes_nothing_new_while_it_drains) {
+  serve(server);
+  run(nats_options(one), [](nats::client& bus) -> task<> {
+    co_await bus.wait_connected(5s);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&] { return bus.drain(5s); });
+      co_await sleep_for(1ns);
+      EXPECT_FALSE(bus.is_closed());
+      const auto over = co_await failure_of([&] { return bus.publish("news", "x"); });
+      EXPECT_EQ(over, nats_error::closed);
+      const auto asked = co_await failure_of([&] { return bus.request("news", "x", 1s); });
+      EXPECT_EQ(asked, nats_error::closed);
+      EXPECT_THROW((void)bus.subscribe("news"), io_error);
+    });
+  });
+}
+
+TEST_F(sim_nats_client, tells_who_waits_for_a_flush_that_it_was_closed) {
+  serve(server);
+  run(nats_options(one), [](nats::client& bus) -> task<> {
+    co_await bus.wait_connected(5s);
+    std::error_code why;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { why = co_await failure_of([&] { return bus.flush(5s); }); });
+      co_await sleep_for(1ns);
+      bus.close();
+    });
+    EXPECT_EQ(why, nats_error::closed);
+  });
 }
 
 }  // namespace
