@@ -3,11 +3,13 @@
 
 #include <array>
 #include <charconv>
+#include <climits>
 #include <system_error>
 #include <utility>
 
 #include <rill/protocols/nats/client_core.h>
 #include <rill/protocols/nats/json.h>
+#include <rill/runtime/sleep.h>
 
 namespace rill::nats {
 namespace {
@@ -59,6 +61,25 @@ ordered_consumer::ordered_consumer(jetstream over, std::string stream, consume_o
     : over_(std::move(over)), stream_(std::move(stream)), options_(std::move(options)) {}
 
 ordered_consumer::~ordered_consumer() { drop(); }
+ordered_consumer::ordered_consumer(ordered_consumer&&) noexcept = default;
+
+ordered_consumer& ordered_consumer::operator=(ordered_consumer&& other) noexcept {
+  if (this == &other) return *this;
+  drop();
+  over_ = std::move(other.over_);
+  stream_ = std::move(other.stream_);
+  options_ = std::move(other.options_);
+  messages_ = std::move(other.messages_);
+  name_ = std::exchange(other.name_, std::string());
+  connection_ = other.connection_;
+  made_count_ = other.made_count_;
+  last_sequence_ = other.last_sequence_;
+  last_consumer_sequence_ = other.last_consumer_sequence_;
+  is_broken_ = other.is_broken_;
+  has_caught_up_ = other.has_caught_up_;
+  retries_ = other.retries_;
+  return *this;
+}
 
 void ordered_consumer::drop() noexcept {
   messages_.close();
@@ -106,6 +127,7 @@ task<> ordered_consumer::make() {
       co_await over_.ask("consume", "CONSUMER.CREATE." + stream_, stream_, detail::write(body));
   const nlohmann::json made = detail::read_object(answer);
   name_ = detail::text_of(made, "name");
+  if (name_.empty()) throw io_error(make_error_code(nats_error::bad_answer), "consume", stream_);
   connection_ = bus.connection_number();
   has_caught_up_ = detail::number_of(made, "num_pending", 1) == 0;
   last_consumer_sequence_ = 0;
@@ -113,10 +135,26 @@ task<> ordered_consumer::make() {
   ++made_count_;
 }
 
+/// A consumer that breaks is made again at once, and if that has brought no message, after a pause:
+/// a cluster that is short of something is not to be asked as fast as it refuses.
+task<> ordered_consumer::pause() {
+  if (!retries_) {
+    retry_limits limits;
+    limits.attempt_count_max = UINT_MAX;
+    limits.delay = over_.options().retry_delay;
+    limits.delay_max = over_.options().retry_delay_max;
+    retries_.emplace(limits);
+    co_return;
+  }
+  const auto delay = retries_->next();
+  if (delay) co_await sleep_for(*delay);
+}
+
 task<stream_message> ordered_consumer::next() {
   client& bus = over_.over();
   for (;;) {
     if (name_.empty() || is_broken_) {
+      co_await pause();
       try {
         co_await make();
       } catch (const io_error& failed) {
@@ -139,18 +177,22 @@ task<stream_message> ordered_consumer::next() {
       continue;
     }
     std::optional<stream_message> taken = take(std::move(*came));
-    if (taken) co_return std::move(*taken);
+    if (taken) {
+      retries_.reset();
+      co_return std::move(*taken);
+    }
     if (connection_ != bus.connection_number()) is_broken_ = true;
   }
 }
 
 std::optional<stream_message> ordered_consumer::take(message&& came) {
-  if (came.headers.status() != 0) {
-    handle_status(came);
+  // A status is the server's word only where no message of the stream carries it: in one of those
+  // it is its publisher's, and must neither break the consumer nor make it publish.
+  const delivery told = parse_delivery(came.reply);
+  if (told.sequence == 0) {
+    if (came.headers.status() != 0) handle_status(came);
     return std::nullopt;
   }
-  const delivery told = parse_delivery(came.reply);
-  if (told.sequence == 0) return std::nullopt;  // not from JetStream
   if (told.consumer_sequence != last_consumer_sequence_ + 1 || told.sequence <= last_sequence_) {
     is_broken_ = true;
     return std::nullopt;
@@ -179,7 +221,7 @@ void ordered_consumer::handle_status(const message& came) {
   // Flow control, also where a heartbeat says that an answer has got lost.
   const auto stalled = came.headers.find("Nats-Consumer-Stalled");
   if (!came.reply.empty()) core.publish_now(came.reply, "");
-  if (stalled) core.publish_now(*stalled, "");
+  if (stalled && stalled->starts_with("$JS.FC.")) core.publish_now(*stalled, "");
   const auto last = came.headers.find("Nats-Last-Consumer");
   if (last && parse_number(*last) != last_consumer_sequence_) is_broken_ = true;
 }

@@ -38,15 +38,18 @@ class consume_options {
 class ordered_consumer {
  public:
   ordered_consumer(jetstream over, std::string stream, consume_options options);
-  ordered_consumer(ordered_consumer&&) noexcept = default;
-  ordered_consumer& operator=(ordered_consumer&&) noexcept = default;
-  /// Tells the server, if there is one, that the consumer is not wanted any more.
+  ordered_consumer(ordered_consumer&&) noexcept;
+  ordered_consumer& operator=(ordered_consumer&&) noexcept;
+  /// Tells the server, if there is one, that the consumer is not wanted any more. So does being
+  /// assigned to.
   ~ordered_consumer();
 
   /// The next message. Sequence numbers grow; one that is missing between two messages of the
   /// pattern was deleted, or had left the stream by its limits before it could be seen. Waits for
   /// ever: also while there is no connection, or no leader.
-  /// Errors: api_error: not_found, when the stream is gone, and other refusals; closed.
+  /// Errors: api_error: not_found, when the stream is gone (its server is silent first, for two and
+  ///   a half heartbeats), and other refusals; bad_answer; closed. Refusals of 500 and above are
+  ///   asked again for ever, at most once in jetstream_options::retry_delay_max.
   /// Cancellation: loses nothing.
   [[nodiscard]] task<stream_message> next();
 
@@ -59,6 +62,7 @@ class ordered_consumer {
 
  private:
   task<> make();
+  task<> pause();
   void drop() noexcept;
   std::optional<stream_message> take(message&& came);
   void handle_status(const message& came);
@@ -72,6 +76,7 @@ class ordered_consumer {
   std::uint64_t made_count_ = 0;
   std::uint64_t last_sequence_ = 0;           ///< of the stream
   std::uint64_t last_consumer_sequence_ = 0;  ///< of this incarnation: each message counts
+  std::optional<retry_schedule> retries_;     ///< since the last message that was given out
   bool is_broken_ = false;
   bool has_caught_up_ = false;
 };

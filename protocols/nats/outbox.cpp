@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 
 #include <rill/protocols/nats/client_core.h>
 #include <rill/runtime/sleep.h>
@@ -18,12 +19,22 @@ bool is_passing(const io_error& failed) noexcept {
   return refused == nullptr || refused->status() >= 500;
 }
 
+/// Whether a header gives back what it was given: only then can the message be found by it.
+bool is_kept(const std::string& message_id) {
+  constexpr const char* name = "Nats-Msg-Id";
+  return headers().add(name, message_id).find(name) == message_id;
+}
+
 }  // namespace
 
 outbox::outbox(jetstream over, std::string stream, const outbox_limits& limits)
     : over_(std::move(over)), stream_(std::move(stream)), limits_(limits) {}
 
 bool outbox::push(std::string subject, std::string payload, std::string message_id) {
+  // Here, where it is the caller's error: in run() it would be everybody's.
+  if (!message_id.empty() && !is_kept(message_id)) {
+    throw std::invalid_argument("nats: the id of a message is malformed");
+  }
   const std::size_t size = subject.size() + payload.size();
   if (closed_ || waiting_.size() >= limits_.count_max ||
       size > limits_.size_max - std::min(waiting_size_, limits_.size_max)) {
@@ -55,8 +66,8 @@ task<> outbox::run() {
   }
 }
 
-/// Whether the message stands behind `last_`; asks until it is known.
-task<bool> outbox::stands(std::string subject, std::string message_id) {
+/// Whether the message stands behind `last_`; asks until it is known, or JetStream refuses to tell.
+task<bool> outbox::stands(std::string subject, std::string message_id, std::error_code& refused) {
   constexpr std::chrono::milliseconds between(200);
   for (;;) {
     try {
@@ -65,8 +76,10 @@ task<bool> outbox::stands(std::string subject, std::string message_id) {
       if (found) last_ = *found;
       co_return found.has_value();
     } catch (const io_error& failed) {
-      if (!is_passing(failed)) throw;
+      if (failed.code() == nats_error::closed) throw;
+      if (!is_passing(failed)) refused = failed.code();
     }
+    if (refused) co_return false;
     co_await sleep_for(between);
   }
 }
@@ -99,16 +112,16 @@ task<> outbox::send_first() {
       }
       is_unknown = failed.code() == nats_error::outcome_unknown;
     }
-    if (refused) {
-      if (on_refused) on_refused(first.subject, refused);
-      co_return;
-    }
     if (is_unknown) {
-      const bool is_there = co_await stands(first.subject, first.message_id);
+      const bool is_there = co_await stands(first.subject, first.message_id, refused);
       if (is_there) {
         ++sent_count_;
         co_return;
       }
+    }
+    if (refused) {
+      if (on_refused) on_refused(first.subject, refused);
+      co_return;
     }
     co_await sleep_for(between);
   }

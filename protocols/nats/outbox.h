@@ -38,10 +38,14 @@ class outbox {
   outbox& operator=(const outbox&) = delete;
 
   /// False, and nothing is kept, if the outbox is full or closed. An empty `message_id` is made up.
+  /// Throws std::invalid_argument for one that no header can hold as it is: with CR, LF or NUL, or
+  /// with blanks at its ends.
   bool push(std::string subject, std::string payload, std::string message_id = {});
   /// Sends what is pushed. Completes after close(), when all was sent. Once.
-  /// A message that JetStream refuses for good is dropped and told to on_refused.
-  /// Errors: closed, when the client is. Cancellation: what waits stays; the first of it may stand.
+  /// A message that JetStream refuses for good is dropped and told to on_refused; so is one of
+  /// which it is not known whether it stands, when JetStream refuses to tell: the stream is gone,
+  /// for instance. Errors: closed, when the client is. Cancellation: what waits stays; the first of
+  /// it may stand.
   [[nodiscard]] task<> run();
   /// Takes no more; run() ends when it is empty.
   void close() noexcept;
@@ -63,7 +67,7 @@ class outbox {
   };
 
   task<> send_first();
-  task<bool> stands(std::string subject, std::string message_id);
+  task<bool> stands(std::string subject, std::string message_id, std::error_code& refused);
 
   jetstream over_;
   std::string stream_;

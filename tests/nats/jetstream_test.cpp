@@ -262,7 +262,7 @@ TEST_F(sim_nats_jetstream, consumes_from_now_on_what_follows) {
     EXPECT_EQ(first.payload, "after");
     co_await js.delete_stream("CHAT");
     const auto gone = co_await failure_of([&] { return with_timeout(60s, news.next()); });
-    EXPECT_EQ(gone, std::errc::timed_out);  // a silence, which the heartbeats of the server fill
+    EXPECT_EQ(gone, nats_error::not_found);
   });
 }
 
@@ -297,6 +297,145 @@ TEST_F(sim_nats_jetstream, an_outbox_holds_what_is_said_and_sends_it_once_and_in
     EXPECT_THAT(refused, ElementsAre(make_error_code(nats_error::bad_subject)));
   });
   EXPECT_THAT(payloads(), ElementsAre("1", "2", "3", "4", "5", "6", "7"));
+}
+
+TEST_F(sim_nats_jetstream, an_outbox_outlives_a_stream_that_went_while_it_asked) {
+  serve();
+  run([&](nats::client&, nats::jetstream& js) -> task<> {
+    nats::outbox said(js, "CHAT");
+    std::vector<std::error_code> refused;
+    said.on_refused = [&](const std::string&, std::error_code why) { refused.push_back(why); };
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&] { return said.run(); });
+      EXPECT_TRUE(said.push("chat.a", "1"));
+      while (said.waiting_count() != 0) co_await sleep_for(10ms);
+      {
+        const auto cut = world.inject(sim::partition().from(server).to(client));
+        EXPECT_TRUE(said.push("chat.a", "2"));
+        co_await sleep_for(5min);  // it asks whether the message stands
+        store.streams.erase("CHAT");
+      }
+      said.close();
+    });
+    EXPECT_EQ(said.sent_count(), 1u);
+    EXPECT_THAT(refused, ElementsAre(make_error_code(nats_error::not_found)));
+  });
+}
+
+TEST_F(sim_nats_jetstream, an_outbox_takes_no_id_that_it_could_not_find_again) {
+  serve();
+  run([](nats::client&, nats::jetstream& js) -> task<> {
+    nats::outbox said(js, "CHAT");
+    for (const std::string id : {"a\r\nb: c", "a\n", " a", "a\t"}) {
+      EXPECT_THROW(said.push("chat.a", "x", id), std::invalid_argument) << id;
+    }
+    EXPECT_EQ(said.waiting_count(), 0u);
+    EXPECT_TRUE(said.push("chat.a", "x", "a b"));
+    co_return;
+  });
+}
+
+TEST_F(sim_nats_jetstream, says_that_it_does_not_know_when_the_client_is_closed_meanwhile) {
+  serve();
+  run([&](nats::client& bus, nats::jetstream& js) -> task<> {
+    const auto cut = world.inject(sim::partition().from(server).to(client));
+    std::error_code unknown;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        unknown = co_await failure_of([&] { return js.publish("chat.a", "one", with_id("x")); });
+      });
+      co_await sleep_for(500ms);
+      bus.close();
+    });
+    EXPECT_EQ(unknown, nats_error::outcome_unknown);
+  });
+  EXPECT_THAT(payloads(), ElementsAre("one"));
+}
+
+TEST_F(sim_nats_jetstream, gives_out_a_message_whatever_status_its_publisher_has_given_it) {
+  serve();
+  run([](nats::client& bus, nats::jetstream& js) -> task<> {
+    auto evil = bus.subscribe("evil.>");
+    nats::consume_options options;
+    options.heartbeat = 1s;
+    auto all = js.consume("CHAT", options);
+    nats::headers gone;
+    gone.set_status(409, "Consumer Deleted");
+    nats::headers stalled;
+    stalled.set_status(100, "Idle Heartbeat");
+    stalled.add("Nats-Consumer-Stalled", "evil.stop").add("Nats-Last-Consumer", "99");
+    co_await bus.publish("chat.a", "1", gone);
+    co_await bus.publish("chat.a", "2", stalled);
+    co_await bus.publish("chat.a", "3");
+    for (const char* const each : {"1", "2", "3"}) {
+      const auto came = co_await with_timeout(5s, all.next());
+      EXPECT_EQ(came.payload, each);
+    }
+    EXPECT_EQ(all.made_count(), 1u);
+    co_await bus.flush(5s);
+    EXPECT_EQ(evil.waiting_count(), 0u);
+  });
+}
+
+TEST_F(sim_nats_jetstream, asks_a_cluster_that_is_short_of_something_more_and_more_slowly) {
+  nats_server_options busy;
+  busy.refused_consumer_count = 20;
+  serve(busy);
+  run([](nats::client&, nats::jetstream& js) -> task<> {
+    co_await js.publish("chat.a", "1");
+    auto all = js.consume("CHAT", nats::consume_options());
+    const auto before = loop_clock::now();
+    const auto came = co_await all.next();
+    EXPECT_EQ(came.payload, "1");
+    EXPECT_GE(loop_clock::now() - before, 5s);
+  });
+}
+
+TEST_F(sim_nats_jetstream, a_consumer_that_is_replaced_is_not_wanted_any_more) {
+  serve();
+  run([](nats::client& bus, nats::jetstream& js) -> task<> {
+    co_await js.publish("chat.a", "1");
+    auto all = js.consume("CHAT", nats::consume_options());
+    co_await all.next();
+    auto again = js.consume("CHAT", nats::consume_options());
+    const auto before = bus.statistics().sent_size;
+    all = std::move(again);
+    co_await bus.flush(5s);
+    const auto told = bus.statistics().sent_size - before;
+    EXPECT_GT(told, std::string("UNSUB 1\r\nPUB $JS.API.CONSUMER.DELETE.CHAT.c1 0\r\n").size());
+    const auto first = co_await all.next();
+    EXPECT_EQ(first.payload, "1");
+  });
+}
+
+TEST_F(sim_nats_jetstream, takes_no_time_of_a_message_that_is_none) {
+  serve();
+  run([](nats::client& bus, nats::jetstream&) -> task<> {
+    nats::jetstream_options own;
+    own.prefix = "own";
+    const nats::jetstream js(bus, own);
+    auto questions = bus.subscribe("own.>");
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;;) {
+          const auto asked = co_await questions.next();
+          if (!asked) co_return;
+          const std::string time = asked->payload.find('1') != std::string::npos
+                                       ? "9999-12-31T23:59:59Z"
+                                       : "2026-13-40T00:00:00Z";
+          std::string answer = R"({"message":{"subject":"a","seq":1,"time":")";
+          answer += time + "\"}}";
+          co_await bus.publish(asked->reply, answer);
+        }
+      });
+      nats::jetstream mine = js;
+      for (const std::uint64_t sequence : {1U, 2U}) {
+        const auto came = co_await mine.get("CHAT", sequence);
+        EXPECT_EQ(came->stored_at, 0);
+      }
+      tasks.cancel();
+    });
+  });
 }
 
 /// Says the same through an outbox.

@@ -392,6 +392,7 @@ json broker::answer(std::string_view subject, const std::string& body) {
     if (found == store_->streams.end()) return failure(404, 10059, "stream not found");
     if (question == "STREAM.INFO.") return describe(*name, found->second);
     if (question == "STREAM.DELETE.") {
+      consumers_.remove_if([&](const consumer& each) { return each.stream == *name; });
       store_->streams.erase(found);
       return {{"success", true}};
     }
@@ -460,6 +461,10 @@ json broker::get_message(const nats_stream& of, const json& body) const {
 json broker::create_consumer(const std::string& name, const nats_stream& of, const json& body) {
   const auto found = body.find("config");
   if (found == body.end() || !found->is_object()) return failure(400, 10025, "no config");
+  if (options_.refused_consumer_count != 0) {
+    --options_.refused_consumer_count;
+    return failure(500, 10012, "consumer create failed");
+  }
   consumer made;
   made.name = "c" + std::to_string(next_consumer_++);
   made.stream = name;

@@ -59,6 +59,8 @@ class nats_server_options {
   std::chrono::nanoseconds lame_duck_after{0};
   /// Every so many acknowledgements one is lost; 0: none.
   std::uint64_t lost_acknowledgement = 0;
+  /// So many consumers are refused, as by a cluster that is short of something.
+  std::uint64_t refused_consumer_count = 0;
 };
 
 /// Serves until it is cancelled. Throws what listening throws.
