@@ -25,9 +25,10 @@ std::string_view whole_characters(std::string_view text, std::size_t size_max) {
 }
 
 std::string encoded_words(std::string_view text) {
-  // "=?UTF-8?B?" and "?=" are 12 characters of the 75 that a word may have: 63, so 45 bytes. The
-  // first shares its line with a name, which fold_field sees to.
-  constexpr std::size_t word_size_max = 42;
+  // "=?UTF-8?B?" and "?=" are 12 characters of the 75 that a word may have (RFC 2047 section 2):
+  // 63, so 45 bytes. With 39 the first fits behind "Reply-To: " too; behind longer names it gets a
+  // line of its own.
+  constexpr std::size_t word_size_max = 39;
   std::string words;
   while (!text.empty()) {
     const std::string_view part = whole_characters(text, word_size_max);
@@ -38,9 +39,11 @@ std::string encoded_words(std::string_view text) {
   return words;
 }
 
-/// A word that fold_field could not break would make a line that is too long.
+/// A word that makes a line which no server takes (RFC 5322 section 2.1.1: 998 bytes). Shorter ones
+/// stay as they are, on a line of their own: they are message ids and URLs, in fields that know no
+/// encoded words.
 bool has_long_word(std::string_view text) {
-  constexpr std::size_t size_max = 60;
+  constexpr std::size_t size_max = 900;
   std::size_t size = 0;
   for (const char c : text) {
     size = c == ' ' ? 0 : size + 1;
@@ -126,8 +129,10 @@ std::string fold_field(std::string_view name, std::string_view value) {
   while (!value.empty()) {
     const std::size_t size = std::min(value.find(' '), value.size());
     const std::string_view word = value.substr(0, size);
-    const bool is_first = line_size == name.size() + 1 && made.size() == line_size;
-    if (line_size + 1 + word.size() > fold_size_max && !is_first) {
+    const bool is_first = made.size() == name.size() + 1;
+    // A name alone on its line is unusual: only where that makes the word fit.
+    const bool is_break_of_use = !is_first || 1 + word.size() <= fold_size_max;
+    if (line_size + 1 + word.size() > fold_size_max && is_break_of_use) {
       made += "\r\n";
       line_size = 0;
     }
@@ -163,8 +168,9 @@ std::string to_quoted_printable(std::string_view text) {
     }
     const bool is_blank = c == ' ' || c == '\t';
     // A blank at the end of a line is lost on the way, "From " at its beginning is escaped in
-    // mailboxes, and a dot there is doubled: none of them stands there.
-    const bool is_first = line_size == 0 && (c == '.' || c == 'F');
+    // mailboxes, and a dot there is doubled: none of them stands there, behind soft breaks neither.
+    const bool begins_line = line_size == 0 || line_size + 1 > fold_size_max - 1;
+    const bool is_first = begins_line && (c == '.' || c == 'F');
     if ((is_visible(c) && c != '=' && !is_first) || (is_blank && !is_break(i + 1))) {
       put(std::string_view(&c, 1));
       continue;

@@ -147,7 +147,10 @@ message& message::field(std::string_view name, std::string_view value) {
 message& message::attach(std::string_view name, std::string_view type, std::string bytes) {
   require_text(name);
   require_type(type);
-  attached_.push_back({std::string(name), std::string(type), {}, {}, std::move(bytes)});
+  attachment& made = attached_.emplace_back();
+  made.name = name;
+  made.type = type;
+  made.bytes = std::move(bytes);
   return *this;
 }
 
@@ -164,7 +167,10 @@ message& message::inline_image(std::string_view content_id, std::string_view typ
                                std::string bytes) {
   require_id(content_id);
   require_type(type);
-  inline_.push_back({{}, std::string(type), std::string(content_id), {}, std::move(bytes)});
+  attachment& made = inline_.emplace_back();
+  made.type = type;
+  made.content_id = content_id;
+  made.bytes = std::move(bytes);
   return *this;
 }
 

@@ -25,6 +25,8 @@ namespace rill::mail {
 
 /// What is attached, or shown within the HTML: bytes, or a file.
 struct attachment {
+  attachment() {}
+
   std::string name;        ///< that the receiver sees; never a path
   std::string type;        ///< "application/pdf"
   std::string content_id;  ///< of an inline image; empty: an attachment
@@ -36,9 +38,9 @@ struct attachment {
 /// (header injection), other controls, text that is not UTF-8, addresses that are none. Texts of
 /// the body may have any line ends.
 ///
-/// Written is ASCII alone, in lines of at most 78 bytes, so every server can take it. Only
-/// an address that has UTF-8 in it makes an exception, for it cannot be written otherwise
-/// (SMTPUTF8).
+/// Written is ASCII alone, in lines of at most 78 bytes, so every server can take it. Exceptions
+/// are an address that has UTF-8 in it, for it cannot be written otherwise (SMTPUTF8), and a word
+/// of a field that is longer than a line: it stays whole up to 900 bytes.
 class message {
  public:
   message() {}
@@ -57,7 +59,9 @@ class message {
   message& date(std::chrono::sys_seconds when);
   /// "left@right", without brackets. Default: made of random numbers and the sender's domain.
   message& id(std::string_view text);
-  /// Any other field: "X-Name". Not those above, nor Content-* and MIME-Version.
+  /// Any other field: "X-Name". Not those above, nor Content-* and MIME-Version. ASCII is written
+  /// as it is, and only folded at its blanks; anything else, "=?", or blanks that folding would
+  /// lose make it encoded words (RFC 2047), which mean nothing in fields that are not free text.
   message& field(std::string_view name, std::string_view value);
 
   message& attach(std::string_view name, std::string_view type, std::string bytes);

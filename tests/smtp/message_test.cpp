@@ -2,6 +2,7 @@
 // tests/examples/mail.py, and by the fuzz target mime_fuzz.
 #include <rill/protocols/smtp/message.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <fstream>
@@ -84,6 +85,50 @@ TEST(mail_message, a_plain_one_reads_as_it_was_written) {
             "Reply-To: r@s.t\r\nTo: bob@example.org\r\nMessage-ID: <1@here>\r\nSubject: Hello\r\n"
             "X-Own: yes\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
             "Content-Transfer-Encoding: quoted-printable\r\n\r\nHi\r\n=2E\r\nbye\r\n");
+}
+
+TEST(mail_message, ids_and_links_stay_as_they_are_however_long) {
+  const std::string id = "<" + std::string(70, 'a') + "@mail.example.org>";
+  const std::string link = "<https://example.org/u?token=" + std::string(200, 'b') + ">";
+  const std::string text = written(letter()
+                                       .field("In-Reply-To", id)
+                                       .field("References", id + ' ' + id)
+                                       .field("List-Unsubscribe", link)
+                                       .text("hi"));
+  EXPECT_THAT(text, HasSubstr("\r\nIn-Reply-To: " + id + "\r\n"));
+  EXPECT_THAT(text, HasSubstr("\r\nReferences: " + id + "\r\n " + id + "\r\n"));
+  EXPECT_THAT(text, HasSubstr("\r\nList-Unsubscribe: " + link + "\r\n"));
+  // What no server would take is encoded all the same.
+  EXPECT_THAT(written(letter().field("X-A", std::string(1000, 'x'))), HasSubstr("X-A: =?UTF-8?B?"));
+}
+
+TEST(mail_message, no_line_with_encoded_words_is_longer_than_76_bytes) {
+  std::string many;
+  for (int i = 0; i < 40; ++i) many += "\xc3\xbc";
+  const std::string text = written(letter()
+                                       .subject(many)
+                                       .field("X-Quite-A-Long-Name-Of-A-Field", many)
+                                       .reply_to(mailbox(many, "r@s.t")));
+  std::string_view rest = text;
+  int count = 0;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find("\r\n"));
+    if (line.find("=?") != line.npos) {
+      ++count;
+      EXPECT_LE(line.size(), 76U) << line;
+    }
+    rest.remove_prefix(std::min(line.size() + 2, rest.size()));
+  }
+  EXPECT_GE(count, 6);
+}
+
+TEST(mail_message, no_line_of_a_text_begins_with_a_dot_or_an_f) {
+  for (const char* const each : {".", "F"}) {
+    for (std::size_t size = 70; size < 80; ++size) {
+      const std::string text = written(letter().text(std::string(size, 'x') + each));
+      EXPECT_EQ(text.find("=\r\n"s + each), text.npos) << size;
+    }
+  }
 }
 
 TEST(mail_message, html_has_its_images_beside_it_and_the_text_before) {
