@@ -119,6 +119,11 @@ task<client> client::open(std::unique_ptr<detail::transport> made, std::string h
                           std::string peer, client_options options) {
   if (options.hello.empty()) options.hello = "localhost";
   if (!mail::is_domain(options.hello)) throw std::invalid_argument("not a name for EHLO");
+  // No TLS within TLS, whoever asks for it: a user, or a server that offers it all the same.
+  const bool is_secure_already = made->is_secure();
+  if (is_secure_already && options.secured == security::implicit) {
+    throw std::invalid_argument("the stream is TLS already");
+  }
   auto talk = std::make_unique<conversation>(std::move(made), std::move(peer), options.replies,
                                              options.on_trace);
   client opened(std::move(talk), std::move(options));
@@ -134,12 +139,11 @@ task<client> client::open(std::unique_ptr<detail::transport> made, std::string h
     }
     opened.talk_->fail(client_phase::greeting, smtp_error::unexpected_reply);
   }
-  const bool needs_extensions = chosen.secured == security::starttls || chosen.login.has_value();
-  co_await opened.say_hello(!needs_extensions);
-  const bool wants_tls =
-      chosen.secured == security::starttls ||
-      (chosen.secured == security::starttls_if_offered && opened.offers_.starttls);
-  if (wants_tls) co_await opened.start_tls(host);
+  const bool needs_tls = !is_secure_already && chosen.secured == security::starttls;
+  co_await opened.say_hello(!needs_tls && !chosen.login.has_value());
+  const bool may_have_tls = !is_secure_already && chosen.secured == security::starttls_if_offered &&
+                            opened.offers_.starttls;
+  if (needs_tls || may_have_tls) co_await opened.start_tls(host);
   if (chosen.login) co_await opened.authenticate();
   co_return opened;
 }
@@ -226,7 +230,12 @@ task<> client::authenticate() {
 
 // ---------------------------------------------------------------- small commands
 
+void client::require_open() const {
+  if (!is_open()) throw std::logic_error("the connection is closed");
+}
+
 task<> client::reset() {
+  require_open();
   detail::step_guard guard(*talk_);
   const reply said =
       co_await talk_->ask(client_phase::reset, "RSET\r\n", options_.timeouts.command);

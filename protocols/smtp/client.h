@@ -5,8 +5,8 @@
 //   const smtp::delivery done = co_await server.send(letter);  // a mail::message
 //   if (done.what() != smtp::outcome::accepted) std::puts(done.reason().c_str());
 //   co_await server.quit();
-// Not here: queues and attempts over days, which are a mail server's work; which server is a
-// domain's (exchangers.h). Read next: client.cpp, client_send.cpp.
+// Not here: queues and attempts over days, which are a mail server's work, and with it which server
+// is a domain's (MX). Read next: client.cpp, client_send.cpp.
 #pragma once
 
 #include <chrono>
@@ -133,7 +133,9 @@ class client {
   /// Errors: client_error. Cost: five round trips with STARTTLS and AUTH.
   [[nodiscard]] static task<client> connect(std::string host, service to,
                                             client_options options = client_options());
-  /// The same over a connection that stands. `host` is whom a certificate must name.
+  /// The same over a connection that stands. `host` is whom a certificate must name. A tls_stream
+  /// is as secure as `secured` could want it: STARTTLS is not said, whatever the server offers, and
+  /// security::implicit throws std::invalid_argument.
   template <byte_stream Stream>
   [[nodiscard]] static task<client> over(Stream stream, std::string host,
                                          client_options options = client_options());
@@ -146,13 +148,14 @@ class client {
   /// asking it. A reply 421 is a refusal that closes the connection: see is_open().
   /// Errors: client_error if the connection is lost before all of the message was sent, or the
   ///   message itself breaks a rule (line_too_long, bad_content); what the source throws.
-  /// REQUIRES: is_open(); at least one recipient (std::invalid_argument).
+  /// Throws std::logic_error if !is_open(), std::invalid_argument without a recipient.
   [[nodiscard]] task<delivery> send(const envelope& to, content_source& what);
   [[nodiscard]] task<delivery> send(const envelope& to, std::string_view text);
   /// To everybody that it names. Also throws what message::envelope() and open() do.
   [[nodiscard]] task<delivery> send(const mail::message& letter);
 
-  /// RSET: as if nothing had been sent on the connection. Needed by nobody: send() does it.
+  /// RSET: as if nothing had been sent on the connection. Needed by nobody: send() does it. Throws
+  /// std::logic_error if !is_open().
   [[nodiscard]] task<> reset();
   /// Says QUIT, waits for the answer a short while, and closes. Never throws client_error.
   [[nodiscard]] task<> quit();
@@ -166,6 +169,7 @@ class client {
 
   static task<client> open(std::unique_ptr<detail::transport> made, std::string host,
                            std::string peer, client_options options);
+  void require_open() const;
   task<> say_hello(bool may_be_old);
   task<> start_tls(const std::string& host);
   task<> authenticate();

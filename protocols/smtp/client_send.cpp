@@ -272,10 +272,10 @@ task<> client::finish(transaction& of) {
 }
 
 task<delivery> client::send(const envelope& to, content_source& what) {
-  if (!is_open()) throw std::logic_error("the connection is closed");
+  require_open();
   if (to.to().empty()) throw std::invalid_argument("a message without recipients");
   transaction of{&to, {}, {}, false, outcome::refused, {}, {}, false};
-  for (const recipient& one : to.to()) of.each.push_back({one.address, outcome::unknown, {}});
+  for (const recipient& one : to.to()) of.each.emplace_back(one.address, outcome::unknown);
   std::string why_not;
   of.mail = mail_command(to, what, offers_, why_not);
   if (!why_not.empty()) {

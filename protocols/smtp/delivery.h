@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,11 @@ enum class outcome : std::uint8_t {
 
 /// What has become of one recipient.
 struct recipient_outcome {
+  recipient_outcome() {}
+  recipient_outcome(std::string_view of, outcome become) : address(of), what(become) {}
+
   std::string address;
-  outcome what;
+  outcome what = outcome::unknown;
   /// The reply that decided: to RCPT if that was refused, else to the message.
   reply answer;
 };

@@ -24,7 +24,7 @@ envelope& envelope::add(std::string_view address, notify tell) {
   for (const recipient& each : to_) {
     if (each.address == address) return *this;
   }
-  to_.push_back({std::string(address), tell});
+  to_.emplace_back(address, tell);
   return *this;
 }
 

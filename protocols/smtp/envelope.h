@@ -18,6 +18,10 @@ constexpr notify operator|(notify left, notify right) noexcept {
 
 /// One of those who are to have a message.
 struct recipient {
+  recipient() {}
+  explicit recipient(std::string_view to, notify what = notify::standard)
+      : address(to), tell(what) {}
+
   std::string address;
   /// Sent to servers that offer DSN, and to no others.
   notify tell = notify::standard;

@@ -265,6 +265,7 @@ TEST(smtp_client_faults, garbage_at_any_step_is_never_taken_for_acceptance) {
                                                       HasSubstr("unexpected"), HasSubstr("354")))
             << step << said;
       } else {
+        EXPECT_EQ(step, 5U);
         EXPECT_EQ(got.done->what(), outcome::unknown) << step << said;
       }
     }
@@ -304,6 +305,22 @@ TEST(smtp_client_faults, content_that_breaks_a_rule_is_not_sent_to_its_end) {
     EXPECT_EQ(got.error->phase(), client_phase::content);
     EXPECT_THAT(heard, testing::Not(testing::Contains(".")));
   }
+}
+
+TEST(smtp_client_faults, a_closed_connection_takes_no_command) {
+  against({{"", greeting}, {"EHLO", hello}, {"MAIL", "421 bye\r\n"}},
+          [&](memory_stream stream) -> task<> {
+            client server =
+                co_await client::over(std::move(stream), "server.test", plain_options());
+            const envelope who("ann@me.test", "bob@server.test");
+            const delivery done = co_await server.send(who, "x: y\n\nhi");
+            EXPECT_EQ(done.what(), outcome::refused);
+            EXPECT_FALSE(server.is_open());
+            EXPECT_THROW(co_await server.reset(), std::logic_error);
+            EXPECT_THROW(co_await server.send(who, "x: y\n\nhi"), std::logic_error);
+            const client moved = std::move(server);
+            EXPECT_THROW(co_await server.reset(), std::logic_error);
+          });
 }
 
 /// Against a script in virtual time; gives how long it took.
@@ -511,6 +528,49 @@ TEST(smtp_client_tls, a_certificate_that_is_not_the_servers_ends_everything) {
   session_options expired = secure_session();
   expired.tls.emplace(test::signed_certificate(old, &test::test_authority()).loaded());
   EXPECT_THAT(fails_with(expired, secure_options(), "server.test"), HasSubstr("expired"));
+}
+
+TEST(smtp_client_tls, is_not_begun_again_on_a_stream_that_has_it) {
+  for (const security each :
+       {security::starttls, security::starttls_if_offered, security::none, security::implicit}) {
+    client_options chosen = secure_options();
+    chosen.secured = each;
+    result_of got;
+    bool is_refused = false;
+    record heard;
+    test::run_loop([&]() -> task<> {
+      auto [client_end, server_end] = memory_stream_pair();
+      memory_stream mine = std::move(client_end);
+      memory_stream theirs = std::move(server_end);
+      co_await with_nursery([&](nursery& both) -> task<> {
+        both.start([&]() -> task<> {
+          const tls::server_context certificate(test::test_certificate().loaded());
+          auto secure = co_await tls::accept(std::move(theirs), certificate);
+          // Offers STARTTLS again, and would agree.
+          co_await as_result(secure.write_all(const_buffer(greeting)));
+          for (;;) {
+            auto came = co_await as_result(secure.read_lease());
+            if (!came || came->empty()) co_return;
+            heard.emplace_back(came->text());
+            const bool is_hello = heard.back().starts_with("EHLO");
+            const std::string said = is_hello ? hello_tls : "220 go on\r\n";
+            co_await as_result(secure.write_all(const_buffer(said)));
+          }
+        });
+        const tls::client_context trusted(chosen.tls);
+        auto secure = co_await tls::connect(std::move(mine), trusted, "server.test");
+        try {
+          client server = co_await client::over(std::move(secure), "server.test", chosen);
+          EXPECT_TRUE(server.is_secure());
+          co_await server.quit();
+        } catch (const std::invalid_argument&) {
+          is_refused = true;
+        }
+      });
+    });
+    EXPECT_EQ(is_refused, each == security::implicit);
+    EXPECT_THAT(heard, testing::Not(testing::Contains(StartsWith("STARTTLS"))));
+  }
 }
 
 TEST(smtp_client_tls, may_be_there_from_the_first_byte) {
