@@ -119,7 +119,7 @@ std::optional<path_argument> parse_path(std::string_view argument, std::string_v
   if (path.empty() ? !may_be_empty : !is_postmaster && !mail::is_address(path)) {
     return std::nullopt;
   }
-  path_argument made{std::string(path), {}};
+  path_argument made(path);
   std::string_view rest = argument.substr(end + 1);
   if (!rest.empty() && rest.front() != ' ') return std::nullopt;
   for (rest = trimmed(rest); !rest.empty(); rest = trimmed(rest)) {

@@ -60,6 +60,9 @@ using parameter = std::pair<std::string, std::string>;
 
 /// The argument of MAIL or RCPT.
 struct path_argument {
+  path_argument() {}
+  explicit path_argument(std::string_view path) : address(path) {}
+
   std::string address;  ///< empty: "<>"
   std::vector<parameter> parameters;
 

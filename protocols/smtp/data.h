@@ -21,7 +21,8 @@ inline constexpr std::size_t line_size_max = 998;
 /// written: line_too_long, or bad_content for a NUL.
 class data_encoder {
  public:
-  /// Appends to `out`. A dot or CR at the end of `text` waits for what follows.
+  /// Appends to `out`. Of a CR at the end of `text` the line's end is written, and an LF that
+  /// follows in the next call belongs to it.
   void encode(std::string_view text, std::string& out);
   /// Ends the last line, if that has not ended, and the message.
   void finish(std::string& out);

@@ -24,6 +24,8 @@ constexpr std::size_t replies_size_max = 16 * 1024;
 /// would reset the connection, and the reply would be lost.
 constexpr std::chrono::seconds farewell_timeout{2};
 constexpr std::size_t farewell_size_max = 1024 * 1024;
+/// Of a message that is too large so much more is read, for the sake of an answer at its end.
+constexpr std::uint64_t overrun_size_max = std::uint64_t{16} * 1024 * 1024;
 
 std::optional<std::uint64_t> to_number(std::string_view text) {
   std::uint64_t value = 0;
@@ -31,6 +33,16 @@ std::optional<std::uint64_t> to_number(std::string_view text) {
   const auto [rest, status] = std::from_chars(text.data(), end, value);
   if (status != std::errc() || rest != end || text.empty() || text.size() > 20) return std::nullopt;
   return value;
+}
+
+bool is_upper_equal(std::string_view text, std::string_view upper) {
+  return std::equal(text.begin(), text.end(), upper.begin(), upper.end(), [](char c, char of) {
+    return (c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c) == of;
+  });
+}
+
+bool takes_arguments(verb what) {
+  return what != verb::data && what != verb::rset && what != verb::quit && what != verb::starttls;
 }
 
 bool is_same_secret(const std::string& left, const std::string& right) {
@@ -74,9 +86,11 @@ class server_session {
   task<> auth(std::string_view argument);
   task<std::optional<std::string>> challenge(std::string text);
   task<bool> check_login(auth_mechanism mechanism, std::string_view initial, bool& is_cancelled);
+  std::optional<std::string> known_password(const std::string& user);
   bool check_password(const std::string& user, const std::string& password);
   template <class Ask>
   task<reply> ask_service(Ask ask);
+  void report(const std::exception_ptr& error);
 
   std::unique_ptr<detail::transport> carried_;
   service* service_;
@@ -87,6 +101,7 @@ class server_session {
   bool is_lost_ = false;
   std::size_t mistake_count_ = 0;
   bool is_extended_ = false;
+  bool is_lookup_broken_ = false;
   // Of the message under way.
   std::optional<path_argument> sender_;
   bool is_utf8_ = false;
@@ -179,6 +194,10 @@ void server_session::mistake(int code, std::string_view text) {
 
 task<> server_session::execute(const std::string& line) {
   const command asked = parse_command(line);
+  if (!asked.argument.empty() && !takes_arguments(asked.what)) {
+    mistake(501, "5.5.4 no arguments here");  // RFC 5321 section 4.1.1, RFC 3207 section 4
+    co_return;
+  }
   switch (asked.what) {
     case verb::helo:
     case verb::ehlo:
@@ -250,6 +269,20 @@ void server_session::hello(const command& asked) {
   say(250, text);
 }
 
+void server_session::report(const std::exception_ptr& error) {
+  if (options_->on_error) {
+    options_->on_error(peer_, error);
+    return;
+  }
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "smtp %s: %s\n", peer_.address.c_str(), failure.what());
+  } catch (...) {
+    std::fprintf(stderr, "smtp %s: unknown exception\n", peer_.address.c_str());
+  }
+}
+
 /// What the service says, exceptions included.
 template <class Ask>
 task<reply> server_session::ask_service(Ask ask) {
@@ -269,17 +302,7 @@ task<reply> server_session::ask_service(Ask ask) {
   } catch (...) {
     error = std::current_exception();
   }
-  if (options_->on_error) {
-    options_->on_error(peer_, error);
-  } else {
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& failure) {
-      std::fprintf(stderr, "smtp %s: %s\n", peer_.address.c_str(), failure.what());
-    } catch (...) {
-      std::fprintf(stderr, "smtp %s: unknown exception\n", peer_.address.c_str());
-    }
-  }
+  report(error);
   co_return is_short ? reply(452, "4.3.1 short of room") : reply(451, "4.3.0 trouble here");
 }
 
@@ -298,8 +321,8 @@ bool server_session::check_mail_parameters(const path_argument& sender) {
       continue;
     }
     const bool is_dsn = options_->offers_dsn && (name == "RET" || name == "ENVID");
-    const bool is_body =
-        options_->offers_8bit && name == "BODY" && (value == "7BIT" || value == "8BITMIME");
+    const bool is_body = options_->offers_8bit && name == "BODY" &&
+                         (is_upper_equal(value, "7BIT") || is_upper_equal(value, "8BITMIME"));
     const bool is_utf8 = options_->offers_utf8 && name == "SMTPUTF8" && value.empty();
     const bool is_auth = options_->offers_auth && name == "AUTH" && !value.empty();
     if (!is_extended_ || !(is_dsn || is_body || is_utf8 || is_auth)) {
@@ -390,7 +413,7 @@ task<> server_session::data() {
   }
   say(354, "go on; a dot ends it");
   co_await flush();
-  received_mail got{peer_, std::move(*sender_), std::move(recipients_), {}};
+  received_mail got(peer_, std::move(*sender_), std::move(recipients_));
   sender_.reset();
   recipients_.clear();
   data_decoder decoder(options_->size_max);
@@ -404,6 +427,15 @@ task<> server_session::data() {
       co_return;
     }
     if (is_over_) co_return;
+    // A read of what has come already meets no deadline, and a flood is never late.
+    if (loop_clock::now() >= end) {
+      leave(421, "4.4.2 too long for one message");
+      co_return;
+    }
+    if (decoder.is_too_large() && decoder.size() - options_->size_max > overrun_size_max) {
+      leave(552, "5.3.4 the message is too large");
+      co_return;
+    }
     const bool has_come =
         co_await fill(std::min(end, loop_clock::after(loop_clock::now(), options_->block_timeout)));
     if (!has_come) co_return;
@@ -440,6 +472,7 @@ task<> server_session::start_tls() {
   peer_ = session_peer();
   peer_.address = address;
   peer_.is_secure = true;
+  is_extended_ = false;
   sender_.reset();
   recipients_.clear();
 }
@@ -452,8 +485,19 @@ task<std::optional<std::string>> server_session::challenge(std::string text) {
   co_return mail::from_base64(*line);
 }
 
+/// As service::password_of, exceptions included: then nobody is known, and auth() says why.
+std::optional<std::string> server_session::known_password(const std::string& user) {
+  try {
+    return service_->password_of(user);
+  } catch (...) {
+    report(std::current_exception());
+    is_lookup_broken_ = true;
+    return std::nullopt;
+  }
+}
+
 bool server_session::check_password(const std::string& user, const std::string& password) {
-  const auto known = service_->password_of(user);
+  const auto known = known_password(user);
   if (!known || user.empty() || !is_same_secret(*known, password)) return false;
   peer_.user = user;
   return true;
@@ -477,7 +521,7 @@ task<bool> server_session::check_login(auth_mechanism mechanism, std::string_vie
     const std::size_t blank = answer->rfind(' ');
     if (blank == std::string::npos) co_return false;
     const std::string user = answer->substr(0, blank);
-    const auto known = service_->password_of(user);
+    const auto known = known_password(user);
     if (!known || !is_same_secret(hmac_md5(*known, text), answer->substr(blank + 1))) {
       co_return false;
     }
@@ -491,8 +535,10 @@ task<bool> server_session::check_login(auth_mechanism mechanism, std::string_vie
     const std::size_t secret_at =
         user_at == std::string::npos ? user_at : first->find('\0', user_at + 1);
     if (secret_at == std::string::npos) co_return false;
-    co_return check_password(first->substr(user_at + 1, secret_at - user_at - 1),
-                             first->substr(secret_at + 1));
+    const std::string user = first->substr(user_at + 1, secret_at - user_at - 1);
+    // Nobody may act as somebody else here (RFC 4616 section 2).
+    if (user_at != 0 && first->substr(0, user_at) != user) co_return false;
+    co_return check_password(user, first->substr(secret_at + 1));
   }
   if (mechanism == auth_mechanism::login) {
     const auto password = co_await challenge("Password:");
@@ -533,10 +579,13 @@ task<> server_session::auth(std::string_view argument) {
     co_return;
   }
   bool is_cancelled = false;
+  is_lookup_broken_ = false;
   const bool is_known = co_await check_login(*mechanism, initial, is_cancelled);
   if (is_over_) co_return;
   if (is_known) {
     say(235, "2.7.0 welcome");
+  } else if (is_lookup_broken_) {
+    say(454, "4.7.0 trouble here");
   } else if (is_cancelled) {
     mistake(501, "5.7.0 given up, or no base64");
   } else {

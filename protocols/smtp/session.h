@@ -34,6 +34,8 @@ namespace rill::smtp {
 
 /// Who is at the other end, as far as it is known.
 struct session_peer {
+  session_peer() {}
+
   std::string address;  ///< "10.0.0.7:40000"; empty for streams that have none
   std::string hello;    ///< what it called itself
   bool is_secure = false;
@@ -42,6 +44,10 @@ struct session_peer {
 
 /// A whole message, for service::take().
 struct received_mail {
+  received_mail() {}
+  received_mail(session_peer peer, path_argument who, std::vector<path_argument> to)
+      : from(std::move(peer)), sender(std::move(who)), recipients(std::move(to)) {}
+
   session_peer from;
   path_argument sender;
   std::vector<path_argument> recipients;
@@ -50,7 +56,7 @@ struct received_mail {
 };
 
 /// What becomes of mail. Exceptions are answered with 451, or 452 when memory or descriptors are
-/// short.
+/// short; those of password_of() with 454. session_options::on_error is told of all.
 class service {
  public:
   /// Whether mail of this sender is taken: any 2xx, or a refusal.
@@ -59,7 +65,8 @@ class service {
   [[nodiscard]] virtual task<reply> add(const session_peer& from, const path_argument& recipient);
   /// A whole message. With 2xx this side answers for it; it is called once for each.
   [[nodiscard]] virtual task<reply> take(received_mail mail) = 0;
-  /// nullopt: there is no such user. A token, for XOAUTH2.
+  /// nullopt: there is no such user. A token, for XOAUTH2. Called on the loop's thread, which
+  /// waits: what takes time is to be looked up before.
   virtual std::optional<std::string> password_of(std::string_view user);
 
  protected:
@@ -86,7 +93,7 @@ class session_options {
   bool offers_8bit = true;
   bool offers_utf8 = true;
 
-  /// Bytes of a message, which is in memory: 552 beyond.
+  /// Bytes of a message, which is in memory: 552 beyond. Who sends 16 MiB more than that is left.
   std::uint64_t size_max = std::uint64_t{25} * 1024 * 1024;
   /// 452 beyond. RFC 5321 section 4.5.3.1.8 wants 100 at least.
   std::size_t recipient_count_max = 1000;
@@ -114,8 +121,10 @@ task<> serve_session(std::unique_ptr<transport> carried, std::string address, se
 /// and closes. What breaks the framing (a bare CR or LF, a line that is too long, bytes behind
 /// STARTTLS or DATA that came before the answer) ends the connection with 5xx.
 ///
-/// Errors: none; a lost peer is its end.
-/// Cancellation: closes. A message that service::take was working on may be its own or the
+/// Errors: none; a lost peer is its end. Commands that are fine are not counted: who says NOOP for
+/// ever may stay.
+/// Cancellation: closes, without a 421. A message that service::take was working on may be its own
+/// or the
 ///   client's to send again, as that task has left it.
 /// Lifetime: `to` and `options` outlive it. Cost: a few frames; a message is in memory once.
 template <byte_stream Stream>

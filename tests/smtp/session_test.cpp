@@ -9,10 +9,14 @@
 
 #include "smtp/peer.h"
 #include "support/certificates.h"
+#include <rill/protocols/smtp/base64.h>
+#include <rill/runtime/sim/world.h>
+#include <rill/runtime/sleep.h>
 
 namespace rill::smtp {
 namespace {
 
+using namespace std::chrono_literals;
 using namespace std::string_literals;
 using test::mail_keeper;
 using testing::ElementsAre;
@@ -101,6 +105,51 @@ TEST(smtp_session, requires_what_it_is_told_to_require) {
       "220 250 535 504 334 501 501 334 235 503");
 }
 
+TEST(smtp_session, takes_no_arguments_where_there_are_none_and_any_case_elsewhere) {
+  session_options options;
+  options.tls.emplace(test::test_certificate().loaded());
+  EXPECT_EQ(codes_for("EHLO me\r\nSTARTTLS now\r\nMAIL FROM:<a@b.c> body=8bitMIME\r\nRSET x\r\n"
+                      "RCPT TO:<d@e.f>\r\nDATA x\r\nQUIT x\r\nQUIT\r\n",
+                      options),
+            "220 250 501 250 501 250 501 501 221");
+}
+
+TEST(smtp_session, lets_nobody_act_as_somebody_else) {
+  session_options options;
+  options.offers_auth = options.auth_without_tls = true;
+  const auto says = [&](const std::string& text) {
+    return codes_for("EHLO me\r\nAUTH PLAIN " + mail::to_base64(text) + "\r\n", options);
+  };
+  EXPECT_EQ(says("bob\0ann\0s3cret"s), "220 250 535");
+  EXPECT_EQ(says("ann\0ann\0s3cret"s), "220 250 235");
+  EXPECT_EQ(says("\0ann\0s3cret"s), "220 250 235");
+}
+
+TEST(smtp_session, forgets_over_tls_that_it_was_greeted) {
+  session_options options;
+  options.tls.emplace(test::test_certificate().loaded());
+  options.offers_auth = true;
+  mail_keeper keeper;
+  std::string answer;
+  test::against_ours(keeper, options, [&](memory_stream stream) -> task<> {
+    co_await stream.write_all("EHLO me\r\nSTARTTLS\r\n");
+    std::string before;
+    while (before.find("220 2.0.0") == before.npos) {
+      auto came = co_await stream.read_lease();
+      before += came.text();
+    }
+    const tls::client_context trusted(test::trusting_options());
+    auto secure = co_await tls::connect(std::move(stream), trusted, "server.test");
+    co_await secure.write_all("AUTH PLAIN AGFubgBzM2NyZXQ=\r\nQUIT\r\n");
+    while (answer.find("221") == answer.npos) {
+      auto came = co_await secure.read_lease();
+      if (came.empty()) break;
+      answer += came.text();
+    }
+  });
+  EXPECT_EQ(codes_of(answer), "503 221");
+}
+
 TEST(smtp_session, closes_when_the_framing_is_broken) {
   for (const std::string& text :
        {"NOOP\nQUIT\r\n"s, "NO\rOP\r\nQUIT\r\n"s, "NO\0OP\r\nQUIT\r\n"s}) {
@@ -168,6 +217,92 @@ TEST(smtp_session, gives_up_a_message_that_is_cut_or_too_large) {
   EXPECT_TRUE(keeper.kept.empty());
 }
 
+TEST(smtp_session, does_not_read_a_message_that_is_far_too_large_to_its_end) {
+  mail_keeper keeper;
+  session_options options;
+  options.size_max = 20;
+  const std::string line = std::string(500, 'x') + "\r\n";
+  std::size_t sent_size = 0;
+  test::against_ours(keeper, options, [&](memory_stream stream) -> task<> {
+    co_await stream.write_all(begin + "DATA\r\n");
+    buffered_reader<memory_stream> reader(stream);
+    for (;;) {
+      const auto answer = co_await reader.read_until("\r\n", 1000);
+      if (answer->starts_with("354")) break;
+    }
+    std::string block;
+    while (block.size() < 64 * 1024) block += line;
+    // Never a dot.
+    while (sent_size < std::size_t{64} * 1024 * 1024) {
+      const auto sent = co_await as_result(stream.write_all(const_buffer(block)));
+      if (!sent) break;
+      sent_size += block.size();
+    }
+    const auto answer = co_await reader.read_until("\r\n", 1000);
+    EXPECT_TRUE(answer && answer->starts_with("552"));
+  });
+  EXPECT_LT(sent_size, std::size_t{20} * 1024 * 1024);
+}
+
+/// In virtual time: says `before` and, once that is answered `count` times, `piece` every `pause`.
+/// Gives the last reply, and when it came.
+std::pair<std::string, std::chrono::nanoseconds> left_after(const session_options& options,
+                                                            std::string before, int count,
+                                                            std::string piece,
+                                                            std::chrono::nanoseconds pause) {
+  sim::world world(1);
+  sim::host& host = world.add_host("host", "10.0.0.1");
+  mail_keeper keeper;
+  std::string last;
+  std::chrono::nanoseconds at{0};
+  world.run(host.run([&]() -> task<> {
+    auto [client_end, server_end] = memory_stream_pair();
+    memory_stream mine = std::move(client_end);
+    memory_stream theirs = std::move(server_end);
+    co_await with_nursery([&](nursery& both) -> task<> {
+      both.start([&]() { return session(std::move(theirs), keeper, options); });
+      co_await mine.write_all(const_buffer(before));
+      buffered_reader<memory_stream> reader(mine);
+      for (int seen = 0;;) {
+        const auto line = co_await reader.read_until("\r\n", 1000);
+        if (!line) break;
+        last = *line;
+        at = world.now();
+        if (last[3] == ' ' && ++seen == count && !piece.empty()) {
+          both.start([&]() -> task<> {
+            for (;;) {
+              const auto sent = co_await as_result(mine.write_all(const_buffer(piece)));
+              if (!sent) co_return;
+              co_await sleep_for(pause);
+            }
+          });
+        }
+      }
+      both.cancel();
+    });
+  }));
+  return {last, at};
+}
+
+TEST(smtp_session, gives_up_clients_that_take_too_long) {
+  session_options options;
+  options.command_timeout = 10s;
+  options.block_timeout = 5s;
+  options.message_timeout = 60s;
+  const auto silent = left_after(options, "EHLO me\r\n", 2, "", 0s);
+  EXPECT_THAT(silent.first, HasSubstr("421 4.4.2"));
+  EXPECT_EQ(silent.second, 10s);
+  const auto drips = left_after(options, "EHLO me\r\n", 2, "N", 3s);
+  EXPECT_THAT(drips.first, HasSubstr("421 4.4.2"));
+  EXPECT_EQ(drips.second, 10s);
+  const auto stops = left_after(options, begin + "DATA\r\n", 5, "x", 1h);
+  EXPECT_THAT(stops.first, HasSubstr("421 4.4.2"));
+  EXPECT_EQ(stops.second, 5s);
+  const auto goes_on = left_after(options, begin + "DATA\r\n", 5, "x", 3s);
+  EXPECT_THAT(goes_on.first, HasSubstr("421 4.4.2"));
+  EXPECT_EQ(goes_on.second, 60s);
+}
+
 TEST(smtp_session, has_enough_of_mistakes_and_of_recipients) {
   session_options options;
   options.mistake_count_max = 3;
@@ -184,6 +319,9 @@ class failing final : public service {
   task<reply> begin(const session_peer&, const path_argument& sender) override {
     if (sender.address == "x@b.c") throw std::runtime_error("no");
     co_return reply(250, "fine");
+  }
+  std::optional<std::string> password_of(std::string_view) override {
+    throw std::runtime_error("no file of passwords");
   }
 };
 
@@ -204,6 +342,18 @@ TEST(smtp_session, answers_what_its_service_throws) {
     co_await server.quit();
   });
   EXPECT_EQ(done, "451 4.3.0 trouble here, 452 4.3.1 short of room");
+  EXPECT_EQ(told, 2);
+}
+
+TEST(smtp_session, answers_what_a_look_up_of_a_password_throws) {
+  failing service;
+  session_options options;
+  options.offers_auth = options.auth_without_tls = true;
+  int told = 0;
+  options.on_error = [&](const session_peer&, const std::exception_ptr&) { ++told; };
+  const std::string text =
+      "EHLO me\r\nAUTH PLAIN AGFubgBzM2NyZXQ=\r\nAUTH LOGIN YW5u\r\nczNjcmV0\r\nNOOP\r\n";
+  EXPECT_EQ(codes_of(answers_to(text, service, options)), "220 250 454 334 454 250");
   EXPECT_EQ(told, 2);
 }
 
