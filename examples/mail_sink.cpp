@@ -1,5 +1,6 @@
 // Receives mail for anybody, and shows it or puts it into a Maildir: for trying out what sends
-// mail. Nothing leaves the machine, and unless told otherwise nothing comes from elsewhere.
+// mail. Nothing leaves the machine, and unless told otherwise nothing comes from elsewhere. Showing
+// and renaming block the loop: it is no server for many.
 //
 //   build/release/bin/mail_sink                      shows what comes to port 1025 of localhost
 //   build/release/bin/mail_sink --format json        one line of JSON for each message
@@ -29,6 +30,9 @@
 namespace {
 
 namespace smtp = rill::smtp;
+
+/// Each may hold a message of --size-max in memory, and twice that while it grows.
+constexpr std::size_t connection_max = 50;
 
 struct options {
   std::string host = "localhost";
@@ -96,15 +100,15 @@ class sink final : public smtp::service {
       : chosen_(&chosen), password_(std::move(password)) {}
 
   rill::task<smtp::reply> take(smtp::received_mail mail) override {
-    ++count_;
+    const std::uint64_t number = ++count_;
     if (!chosen_->maildir.empty()) {
-      co_await keep(mail);
+      co_await keep(mail, number);
     } else {
       const std::string shown = chosen_->format == "json" ? json_of(mail) : text_of(mail);
       const bool is_shown = std::fwrite(shown.data(), 1, shown.size(), stdout) == shown.size();
       if (!is_shown || std::fflush(stdout) != 0) co_return smtp::reply(451, "4.3.0 output lost");
     }
-    co_return smtp::reply(250, "2.0.0 taken as " + std::to_string(count_));
+    co_return smtp::reply(250, "2.0.0 taken as " + std::to_string(number));
   }
   std::optional<std::string> password_of(std::string_view user) override {
     if (user != chosen_->user || user.empty()) return std::nullopt;
@@ -112,23 +116,48 @@ class sink final : public smtp::service {
   }
 
  private:
+  /// Goes with its name unless that was given to somebody else: nothing stays in tmp when the disk
+  /// is full or the session was cancelled.
+  class temporary_name {
+   public:
+    explicit temporary_name(std::string path) : path_(std::move(path)) {}
+    temporary_name(const temporary_name&) = delete;
+    temporary_name& operator=(const temporary_name&) = delete;
+    ~temporary_name() {
+      if (!path_.empty()) ::unlink(path_.c_str());
+    }
+    const std::string& path() const noexcept { return path_; }
+    void rename(const std::string& into) {
+      if (std::rename(path_.c_str(), into.c_str()) != 0) {
+        throw rill::io_error(std::error_code(errno, std::system_category()), "rename", into);
+      }
+      path_.clear();
+    }
+
+   private:
+    std::string path_;
+  };
+
   /// Into tmp, to the disk, and by one rename into new: a reader sees whole messages only
-  /// (maildir(5)).
-  rill::task<> keep(const smtp::received_mail& mail) {
+  /// (maildir(5)). The rename is on the disk too when 250 is said.
+  rill::task<> keep(const smtp::received_mail& mail, std::uint64_t number) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const std::string name =
         std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count()) + ".P" +
-        std::to_string(::getpid()) + 'Q' + std::to_string(count_) + ".rill";
-    const std::string from = chosen_->maildir + "/tmp/" + name;
+        std::to_string(::getpid()) + 'Q' + std::to_string(number) + ".rill";
+    temporary_name from(chosen_->maildir + "/tmp/" + name);
     rill::file to = co_await rill::file::open(
-        from, rill::open_mode::write | rill::open_mode::create | rill::open_mode::exclusive, 0600);
+        from.path(), rill::open_mode::write | rill::open_mode::create | rill::open_mode::exclusive,
+        0600);
     co_await to.write_all_at(std::as_bytes(std::span(mail.content)), 0);
     co_await to.sync();
     co_await to.close();
-    const std::string into = chosen_->maildir + "/new/" + name;
-    if (std::rename(from.c_str(), into.c_str()) != 0) {
-      throw rill::io_error(std::error_code(errno, std::system_category()), "rename", into);
-    }
+    const std::string folder = chosen_->maildir + "/new";
+    from.rename(folder + '/' + name);
+    rill::file listed =
+        co_await rill::file::open(folder, rill::open_mode::read | rill::open_mode::directory);
+    co_await listed.sync();
+    co_await listed.close();
   }
 
   const options* chosen_;
@@ -167,7 +196,9 @@ rill::task<> mail_sink(const options& chosen) {
   const auto session = [&](rill::tcp_stream peer) {
     return smtp::session(std::move(peer), service, how);
   };
-  co_await rill::serve(listener, session);
+  rill::serve_limits limits;
+  limits.connection_max = connection_max;
+  co_await rill::serve(listener, session, limits);
 }
 
 }  // namespace
@@ -188,6 +219,11 @@ int main(int argc, char** argv) {
   app.add_flag("--auth-without-tls", chosen.auth_without_tls, "also where others can read it");
   app.add_option("--size-max", chosen.size_max, "bytes of a message (25 MiB)");
   program::add_kernel(app, chosen.kernel);
+  app.callback([&] {
+    if (!chosen.user.empty() && chosen.certificate.empty() && !chosen.auth_without_tls) {
+      throw CLI::ValidationError("--user needs --certificate or --auth-without-tls");
+    }
+  });
   program::parse_or_exit(app, argc, argv);
   rill::run_options how;
   how.kernel = chosen.kernel;

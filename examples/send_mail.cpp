@@ -183,7 +183,8 @@ rill::task<int> send_mail(const options& chosen) {
       pause = std::min(pause * 2, std::chrono::seconds(60));
     }
   } catch (const std::exception& error) {
-    reason = error.what();  // of a file, or of an address that is none
+    reason = error.what();  // of a file, or of an address that is none: in vain later, too
+    code = code_failed;
   }
   if (code == 0) {
     std::puts("Email sent successfully!");

@@ -211,6 +211,42 @@ class Sink(Case):
         self.assertEqual(os.listdir(box + "/tmp"), [])
         self.check_everything(read(name))
 
+    def test_a_user_whom_nobody_could_be_is_refused_at_the_start(self):
+        outcome = subprocess.run(
+            [os.path.join(FOLDER, "mail_sink"), "--port", "0", "--user", "ann", "--password-file",
+             self.secret], capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, text=True)
+        self.assertNotEqual(outcome.returncode, 0)
+        self.assertIn("--user needs --certificate or --auth-without-tls",
+                      outcome.stdout + outcome.stderr)
+
+    def test_what_could_not_be_kept_leaves_nothing_behind(self):
+        box = self.path("box")
+        port = self.start("--maildir", box)
+        os.rmdir(box + "/new")
+        self.send(port, "--starttls", "never", "--body", "x", "--to", "b@example.org", code=75)
+        self.assertEqual(os.listdir(box + "/tmp"), [])
+
+    def test_an_attachment_that_is_gone_at_the_second_attempt_is_no_temporary_failure(self):
+        path = write(self.path("gone.txt"), "x")
+
+        def answer(listener):
+            busy, _ = listener.accept()
+            os.unlink(path)
+            busy.sendall(b"421 4.3.2 busy\r\n")
+            busy.close()
+            with listener.accept()[0] as fine, fine.makefile("rb") as lines:
+                fine.sendall(b"220 fine\r\n")
+                for _ in lines:
+                    fine.sendall(b"250 fine\r\n")
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = threading.Thread(target=answer, args=(listener,), daemon=True)
+            server.start()
+            failed = self.send(listener.getsockname()[1], "--starttls", "never", "--body", "x", "--to",
+                               "b@example.org", "--attach", path, "--retry", "1", code=1)
+            self.assertIn("No such file", failed.stdout)
+            server.join(PATIENCE)
+
     def test_failures_have_their_codes(self):
         port = self.start("--size-max", "1000")
         to = ("--starttls", "never", "--to", "b@example.org")
@@ -234,6 +270,9 @@ class Swaks(Sink):
 
     test_the_original_code_works = test_text_cannot_write_on_the_terminal = None
     test_everything_comes_into_a_maildir = test_failures_have_their_codes = None
+    test_a_user_whom_nobody_could_be_is_refused_at_the_start = None
+    test_what_could_not_be_kept_leaves_nothing_behind = None
+    test_an_attachment_that_is_gone_at_the_second_attempt_is_no_temporary_failure = None
 
     def test_swaks(self):
         cert, key = self.certificate()
