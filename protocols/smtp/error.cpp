@@ -34,8 +34,6 @@ class smtp_category_type final : public std::error_category {
         return "the server offers no way to authenticate that is ours";
       case smtp_error::bad_challenge:
         return "malformed challenge";
-      case smtp_error::bad_address:
-        return "not an address of mail";
       case smtp_error::line_too_long:
         return "a line of more than 998 bytes in the message";
       case smtp_error::bad_content:

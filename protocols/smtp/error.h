@@ -19,7 +19,6 @@ enum class smtp_error {
   auth_needs_tls,        ///< credentials, and no TLS
   no_mechanism,          ///< none of the server's ways to authenticate is one of ours
   bad_challenge,         ///< of AUTH: not base64
-  bad_address,           ///< not an address that may stand in a command
   line_too_long,         ///< content with a line of more than 998 bytes (RFC 5322 section 2.1.1)
   bad_content,           ///< content with a NUL, or with other bytes than it was said to have
 };

@@ -12,9 +12,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/certificates.h"
 #include "nats/nats_server.h"
 #include "nats/nats_world.h"
 #include <rill/net/tcp.h>
+#include <rill/net/tls/stream.h>
 #include <rill/protocols/nats/client_core.h>
 #include <rill/protocols/nats/packet.h>
 #include <rill/runtime/sim/world.h>
@@ -26,49 +28,65 @@ namespace {
 
 using namespace std::chrono_literals;
 using nats::nats_error;
+using test::failure_of;
 using test::nats_options;
 using test::nats_server_options;
 using test::nats_store;
 using test::with_nats_client;
 using testing::ElementsAre;
 
-/// What an operation throws, as its code.
-template <class Make>
-task<std::error_code> failure_of(Make make) {
-  std::error_code code;
-  try {
-    co_await make();
-  } catch (const io_error& failed) {
-    code = failed.code();
-  }
-  co_return code;
-}
-
 /// A server that says what it is told to, once to each subscription, and nothing but PONG beside
 /// it.
+template <byte_stream Stream>
+task<> scripted_session(Stream& peer, std::string saying, bool answers_ping,
+                        const std::function<std::string(const std::string& sid)>& said) {
+  nats::packet_reader reader(nats::packet_reader::sender::client);
+  for (bool goes_on = true; goes_on;) {
+    const auto sent = co_await as_result(peer.write_all(const_buffer(saying)));
+    saying.clear();
+    auto came = co_await as_result(peer.read_lease());
+    if (!sent || !came || came->empty()) break;
+    reader.append(came->text());
+    nats::packet read;
+    nats::packet_state state = reader.next(read);
+    for (; state == nats::packet_state::complete; state = reader.next(read)) {
+      if (read.type == nats::packet_type::ping && answers_ping) nats::append_pong(saying);
+      const std::string sid(read.sid);
+      if (read.type == nats::packet_type::subscribe && sid != "0") saying += said(sid);
+    }
+    goes_on = state == nats::packet_state::incomplete;
+  }
+}
+
 task<> scripted_server(std::chrono::nanoseconds before_info, bool answers_ping,
                        std::function<std::string(const std::string& sid)> said) {
   auto listener = tcp_listener::bind(endpoint(address::any_v4(), 4222));
   for (;;) {
     tcp_stream peer = co_await listener.accept();
     co_await sleep_for(before_info);
-    nats::packet_reader reader(nats::packet_reader::sender::client);
-    std::string saying;
-    nats::append_info(saying, "{}");
-    for (bool goes_on = true; goes_on;) {
-      const auto sent = co_await as_result(peer.write_all(const_buffer(saying)));
-      saying.clear();
-      auto came = co_await as_result(peer.read_lease());
-      if (!sent || !came || came->empty()) break;
-      reader.append(came->text());
-      nats::packet read;
-      nats::packet_state state = reader.next(read);
-      for (; state == nats::packet_state::complete; state = reader.next(read)) {
-        if (read.type == nats::packet_type::ping && answers_ping) nats::append_pong(saying);
-        const std::string sid(read.sid);
-        if (read.type == nats::packet_type::subscribe && sid != "0") saying += said(sid);
-      }
-      goes_on = state == nats::packet_state::incomplete;
+    std::string info;
+    nats::append_info(info, "{}");
+    co_await scripted_session(peer, info, answers_ping, said);
+  }
+}
+
+/// The same over TLS, which its INFO asks for; `behind` is said in plain behind INFO.
+task<> scripted_tls_server(std::string behind,
+                           std::function<std::string(const std::string& sid)> said) {
+  auto listener = tcp_listener::bind(endpoint(address::any_v4(), 4222));
+  const test::signed_certificate own(test::named("IP:10.0.0.1"), &test::test_authority());
+  const tls::server_context certificate(own.loaded());
+  for (;;) {
+    tcp_stream peer = co_await listener.accept();
+    std::string info;
+    nats::append_info(info, "{\"tls_required\":true}");
+    info += behind;
+    co_await as_result(peer.write_all(const_buffer(info)));
+    try {
+      auto secure = co_await tls::accept(std::move(peer), certificate);
+      co_await scripted_session(secure, std::string(), true, said);
+    } catch (const io_error&) {
+      // The next one may do better.
     }
   }
 }
@@ -329,6 +347,76 @@ TEST_F(sim_nats_client, wants_tls_where_it_is_told_to) {
     });
   });
   world.run(talk);
+}
+
+TEST_F(sim_nats_client, speaks_tls_where_the_server_requires_it) {
+  const auto said = [](const std::string& sid) {
+    std::string all;
+    nats::append_message(all, "chat.lobby", sid, "", "", "hello");
+    return all;
+  };
+  server.run(scripted_tls_server, std::string(), said);
+  auto options = nats_options(one);
+  options.tls.emplace(test::trusting_options());
+  run(options, [](nats::client& bus) -> task<> {
+    auto rooms = bus.subscribe("chat.*");
+    const auto first = co_await rooms.next();
+    EXPECT_EQ(first->payload, "hello");
+  });
+}
+
+TEST_F(sim_nats_client, believes_nothing_that_came_before_tls) {
+  server.run(scripted_tls_server, std::string("PONG\r\n"),
+             [](const std::string&) { return std::string(); });
+  auto options = nats_options(one);
+  options.tls.emplace(test::trusting_options());
+  run(options, [](nats::client& bus) -> task<> {
+    const auto failed = co_await failure_of([&] { return bus.wait_connected(3s); });
+    EXPECT_EQ(failed, std::errc::timed_out);
+    EXPECT_EQ(bus.connection_number(), 0u);
+  });
+}
+
+TEST_F(sim_nats_client, counts_a_subscription_over_reconnections) {
+  serve(server);
+  run(nats_options(one), [&](nats::client& bus) -> task<> {
+    nats::subscribe_options three;
+    three.count_max = 3;
+    auto news = bus.subscribe("news", three);
+    co_await bus.publish("news", "0");
+    const auto first = co_await news.next();
+    EXPECT_EQ(first->payload, "0");
+    server.crash();
+    server.restart();
+    serve(server);
+    co_await bus.wait_change();
+    co_await bus.wait_connected(30s);
+    for (int i = 1; i < 6; ++i) co_await bus.publish("news", std::to_string(i));
+    int count = 1;
+    while (co_await news.next()) ++count;
+    EXPECT_EQ(count, 3);
+  });
+}
+
+TEST_F(sim_nats_client, gives_up_a_server_that_takes_nothing) {
+  serve(server);
+  auto options = nats_options(one);
+  options.ping_interval = 60s;
+  std::vector<std::string> told;
+  options.on_event = [&](const nats::client_event& each) {
+    if (each.what == nats::client_event::kind::disconnected) told.push_back(each.text);
+  };
+  run(options, [&](nats::client& bus) -> task<> {
+    co_await bus.wait_connected(5s);
+    const auto cut = world.inject(sim::partition().between(server, client));
+    const auto before = loop_clock::now();
+    while (bus.try_publish("news", std::string(500'000, 'x'))) {
+    }
+    co_await bus.wait_change();
+    EXPECT_FALSE(bus.is_connected());
+    EXPECT_LT(loop_clock::now() - before, 10s);
+    EXPECT_THAT(told, ElementsAre(testing::HasSubstr("timed out")));
+  });
 }
 
 TEST_F(sim_nats_client, refuses_what_no_server_takes) {

@@ -27,6 +27,7 @@ namespace {
 using namespace std::chrono_literals;
 using nats::nats_error;
 using sim::require;
+using test::failure_of;
 using test::nats_options;
 using test::nats_server_options;
 using test::nats_store;
@@ -51,17 +52,6 @@ nats::publish_options with_id(const std::string& id) {
   made.message_id = id;
   made.attempt_timeout = 1s;
   return made;
-}
-
-template <class Make>
-task<std::error_code> failure_of(Make make) {
-  std::error_code code;
-  try {
-    co_await make();
-  } catch (const io_error& failed) {
-    code = failed.code();
-  }
-  co_return code;
 }
 
 class sim_nats_jetstream : public testing::Test {

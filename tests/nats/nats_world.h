@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,18 @@ inline nats::client_options nats_options(std::vector<std::string> servers) {
   made.reconnect_delay = 20ms;
   made.reconnect_delay_max = 500ms;
   return made;
+}
+
+/// What an operation throws, as its code.
+template <class Make>
+task<std::error_code> failure_of(Make make) {
+  std::error_code code;
+  try {
+    co_await make();
+  } catch (const io_error& failed) {
+    code = failed.code();
+  }
+  co_return code;
 }
 
 /// Runs `body(client)` with a client that is connected, or is about to be.
