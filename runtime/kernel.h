@@ -111,7 +111,7 @@ class kernel {
   virtual int listen(int descriptor, int backlog) noexcept = 0;
   /// shutdown(2): a call, because the ring would hand it to a worker thread.
   virtual int shutdown(int descriptor, int how) noexcept = 0;
-  /// True if a read would not wait: bytes are there, the end, or an error. poll(2) that never waits.
+  /// True if a read would not wait: bytes are there, the end or an error. poll(2) without waiting.
   virtual bool is_readable(int descriptor) noexcept = 0;
   virtual int set_option(int descriptor, int level, int option, const void* value,
                          unsigned size) noexcept = 0;

@@ -4,6 +4,7 @@
 # once as there are cores. Each starts from the committed corpus in a copy of it, which stays under
 # build/clang-fuzz/fuzz with the logs and the findings. Ends with 1 if there is a finding.
 # RILL_FUZZ_JOBS=N: N at once instead.
+# RILL_FUZZ_PRESET=clang-asan: in a build with tests too that has RILL_BUILD_FUZZERS=ON.
 # RILL_FUZZ_SEED=N: the same inputs in the same order, as long as the code is the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -31,11 +32,12 @@ done
 install_packages "${packages_build[@]}" "${packages_test[@]}" "${packages_clang[@]}"
 werror=OFF
 [[ -n ${CI:-} ]] && werror=ON
-cmake --preset clang-fuzz -DRILL_WERROR=$werror >/dev/null
+preset=${RILL_FUZZ_PRESET:-clang-fuzz}
+cmake --preset "$preset" -DRILL_WERROR=$werror >/dev/null
+cmake --build --preset "$preset" -j "$(nproc)"
 jobs=${RILL_FUZZ_JOBS:-$(nproc)}
-cmake --build --preset clang-fuzz -j "$jobs"
 
-work=build/clang-fuzz/fuzz
+work=build/$preset/fuzz
 mkdir -p "$work"
 
 fuzz() {
@@ -45,7 +47,7 @@ fuzz() {
   if [[ -d $from ]]; then cp "$from"/* "$here/corpus"; fi
   if [[ -e tests/fuzz/$target.dict ]]; then more+=("-dict=tests/fuzz/$target.dict"); fi
   if [[ -n ${RILL_FUZZ_SEED:-} ]]; then more+=("-seed=$RILL_FUZZ_SEED"); fi
-  "build/clang-fuzz/bin/${target}_fuzz" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
+  "build/$preset/bin/${target}_fuzz" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
     -print_final_stats=1 -artifact_prefix="$here/" "${more[@]}" "$here/corpus" >"$here/log" 2>&1
 }
 
@@ -67,7 +69,7 @@ report() {
   local finding
   for finding in "$work/$target"/{crash,leak,timeout,oom}-*; do
     [[ -e $finding ]] || continue
-    printf 'To repeat it:  build/clang-fuzz/bin/%s_fuzz %s\n' "$target" "$finding"
+    printf 'To repeat it:  build/%s/bin/%s_fuzz %s\n' "$preset" "$target" "$finding"
     printf 'To keep it:    cp %s tests/fuzz/corpus/%s/\n' "$finding" "$target"
   done
 }
