@@ -32,18 +32,16 @@ namespace rill::websocket {
 /// One end of a connection. Moved freely while no call is under way.
 ///
 /// Concurrency: one task that reads and one that writes; anybody may close() and ping() beside
-/// them. Reading is what answers pings, notices a peer that is gone and completes a close: a
-/// connection
-///   that nobody reads does none of it.
+///   them, while they wait here or are about something else. Reading is what answers pings, notices
+///   a peer that is gone and completes a close: a connection that nobody reads does none of it.
 /// Ends as values: what a peer does wrong or stops doing makes read() give nothing and the writes
 ///   false; code(), reason() and cause() say why.
-/// Cancellation: of a read at any time, without loss. A write that is cancelled may have sent a
-/// part
-///   of its frame: nothing more can be sent then, and only the end is left.
+/// Cancellation: of a read at any time, and no message is lost. A write that is cancelled may have
+///   sent a part of its frame: nothing more can be sent then, and only the end is left. So it is
+///   with a read that is cancelled while it answers a ping of a peer that takes nothing.
 /// Lifetime: what write() is given must live until the co_await is over; the connection outlives
-/// all
-///   calls. Destroying it closes the stream without a word: the peer sees an abnormal end.
-/// Cost: 536 bytes beside any_stream, and frames of the cache; while it waits no buffer. A message
+///   all calls. Destroying it closes the stream without a word: the peer sees an abnormal end.
+/// Cost: 592 bytes beside any_stream, and frames of the cache; while it waits no buffer. A message
 ///   that comes is copied once, by the unmasking; one that a server sends is not copied.
 template <byte_stream Stream>
 class basic_connection {
@@ -66,6 +64,7 @@ class basic_connection {
   task<bool> write(message_kind kind, const_buffer payload) {
     return core_->write(kind, payload.text());
   }
+  /// Sends a message on as it came.
   task<bool> write(const message& of) { return core_->write(of.kind, of.data); }
   task<bool> write_text(std::string_view text) { return core_->write(message_kind::text, text); }
   task<bool> write_binary(const_buffer bytes) {
@@ -78,7 +77,8 @@ class basic_connection {
   /// Several, in as few sends as possible.
   task<bool> write(std::span<const shared_message> several) { return core_->write_shared(several); }
   /// A part of a message whose size need not be known: a frame of its own, uncompressed. `kind` is
-  /// that of the first part. Between the parts no other message may be written.
+  /// that of the first part. Between the parts no other message may be written. Text that is
+  /// refused was no part; the message goes on without it.
   task<bool> write_part(message_kind kind, const_buffer part, bool is_last) {
     return core_->write_part(kind, part.text(), is_last);
   }
@@ -86,8 +86,9 @@ class basic_connection {
   task<bool> ping(std::string_view payload = {}) { return core_->ping(payload); }
 
   /// Says farewell and waits for the peer's, for options.close_timeout at most. What it still sends
-  /// goes to whoever reads meanwhile, or is dropped. The reason is cut to 123 bytes.
-  /// REQUIRES: may_be_sent(code).
+  /// goes to whoever is reading when this begins, or is dropped; a read() that begins meanwhile
+  /// waits for the end. The reason is cut to 123 bytes. Throws std::invalid_argument for one that
+  /// is no UTF-8. REQUIRES: may_be_sent(code).
   task<void> close(close_code code = close_code::normal, std::string_view reason = {}) {
     return core_->close(code, std::string(reason));
   }
@@ -105,7 +106,9 @@ class basic_connection {
   /// What the stream has said, or ETIMEDOUT for a peer that stopped answering; 0: nothing.
   const std::error_code& cause() const noexcept { return core_->cause(); }
 
+  /// What was agreed on when hands were shaken; empty: none.
   const std::string& subprotocol() const noexcept { return core_->agreed().subprotocol; }
+  /// Likewise; nullopt: nothing is compressed.
   const std::optional<deflate_parameters>& compression() const noexcept {
     return core_->agreed().deflate;
   }

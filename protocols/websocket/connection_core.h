@@ -45,50 +45,13 @@ class connection_core final : public connection_state {
     }
   }
 
-  task<std::optional<message>> read() {
-    RILL_ASSERT(!is_reading_, "two tasks read one WebSocket connection at once");
-    const flag_guard reading(is_reading_);
-    heard();  // what was not read could not be heard
-    while (!is_over_) {
-      const message_decoder::decoded got = decoder_.decode(reader_.buffered().text());
-      reader_.consume(got.used);
-      if (got.what == event::text || got.what == event::binary) {
-        if (!control_.empty()) co_await flush_control();
-        co_return message{got.what == event::text ? message_kind::text : message_kind::binary,
-                          got.data};
-      }
-      if (got.what == event::ping) {
-        if (!close_sent_) queue_control(opcode::pong, got.data);
-        if (control_.size() >= control_size_soft_max) co_await flush_control();
-      } else if (got.what == event::close) {
-        co_await answer_close(got.data);
-      } else if (got.what == event::failed) {
-        co_await refuse(got.data);
-      } else if (got.what == event::nothing) {
-        if (!control_.empty()) co_await flush_control();
-        decoder_.release_memory();
-        if (is_over_) break;
-        if (close_sent_ && loop_clock::now() >= close_deadline_) {
-          co_await abort(std::make_error_code(std::errc::timed_out));
-          break;
-        }
-        const auto came = co_await fill();
-        if (came && *came != 0) {
-          heard();
-        } else {
-          co_await nothing_came(came);
-        }
-      }
-    }
-    ended_.set();
-    co_return std::nullopt;
-  }
+  task<std::optional<message>> read() { return read_next(false); }
 
   task<bool> write(message_kind kind, std::string_view payload) {
     if (kind == message_kind::text) check_text(payload);
     mutex::guard sending = co_await write_lock_.lock();
-    RILL_ASSERT(!in_parts_, "a message was written within another that is sent in parts");
     if (!can_write()) co_return false;
+    RILL_ASSERT(!in_parts_, "a message was written within another that is sent in parts");
     frame_head head = head_of(opcode_of(kind));
     std::string smaller;
     if (is_compressed(payload.size())) {
@@ -111,7 +74,9 @@ class connection_core final : public connection_state {
   task<bool> write_part(message_kind kind, std::string_view part, bool is_last) {
     if (!in_parts_) part_text_.reset();
     if (kind == message_kind::text) {
-      if (!part_text_.add(part) || (is_last && !part_text_.is_complete())) check_text("\xff");
+      utf8_validator with_part = part_text_;  // a part that is refused was not there
+      if (!with_part.add(part) || (is_last && !with_part.is_complete())) check_text("\xff");
+      part_text_ = with_part;
     }
     mutex::guard sending = co_await write_lock_.lock();
     if (!can_write()) co_return false;
@@ -124,23 +89,32 @@ class connection_core final : public connection_state {
   task<bool> write_shared(std::span<const shared_message> several) {
     RILL_ASSERT(own_ == role::server, "a client's frames cannot be shared: each has its own mask");
     mutex::guard sending = co_await write_lock_.lock();
-    RILL_ASSERT(!in_parts_, "a message was written within another that is sent in parts");
     constexpr std::size_t piece_max = 32;
     std::array<const_buffer, piece_max + 1> pieces;
     const bool compresses = agreed_.deflate && agreed_.deflate->server_no_context_takeover &&
                             agreed_.deflate->server_window_bits == 15;
     while (!several.empty()) {
       if (!can_write()) co_return false;
-      std::string control = std::exchange(control_, std::string());
+      RILL_ASSERT(!in_parts_, "a message was written within another that is sent in parts");
+      const std::string control = take_control();
       pieces[0] = const_buffer(control);
-      const std::size_t count = std::min(several.size(), piece_max);
-      for (std::size_t i = 0; i < count; ++i) {
-        const std::string_view smaller = several[i].compressed_frame();
-        pieces[i + 1] = const_buffer(compresses && !smaller.empty() ? smaller : several[i].frame());
+      std::size_t count = 0;
+      std::size_t size = 0;  // each round is a part, with the time of one
+      while (count != several.size() && count != piece_max) {
+        const std::string_view smaller = several[count].compressed_frame();
+        const std::string_view frame =
+            compresses && !smaller.empty() ? smaller : several[count].frame();
+        if (count != 0 && size + frame.size() > part_size_max) break;
+        pieces[++count] = const_buffer(frame);
+        size += frame.size();
       }
       several = several.subspan(count);
-      const bool is_sent =
-          co_await transmit(std::span<const const_buffer>(pieces.data(), count + 1));
+      bool is_sent = false;
+      if (size > part_size_max) {  // one alone
+        is_sent = co_await send_plain(control, pieces[1].text());
+      } else {
+        is_sent = co_await transmit(std::span<const const_buffer>(pieces.data(), count + 1));
+      }
       if (!is_sent) co_return false;
     }
     co_await send_control();
@@ -157,14 +131,13 @@ class connection_core final : public connection_state {
 
   task<void> close(close_code code, std::string reason) {
     RILL_ASSERT(may_be_sent(code), "this close code is not for sending");
+    check_text(reason);
     if (is_over_) co_return;
     const bool is_sent = co_await send_close(code, reason);
     if (!is_sent) co_await abort(std::make_error_code(std::errc::timed_out));
-    if (!is_reading_) {
-      for (;;) {
-        const std::optional<message> dropped = co_await read();
-        if (!dropped) co_return;
-      }
+    if (!is_reading_ && !is_dropping_) {
+      co_await drop_messages();
+      co_return;
     }
     bool has_ended = true;
     try {
@@ -189,15 +162,77 @@ class connection_core final : public connection_state {
     return as_result(with_timeout(options_.write_timeout, stream_.write_all(pieces)));
   }
 
+  task<std::optional<message>> read_next(bool is_for_close) {
+    // A close() that began while nobody read has the stream to itself until it is over.
+    while (is_dropping_ && !is_for_close) co_await dropped_.wait();
+    RILL_ASSERT(!is_reading_, "two tasks read one WebSocket connection at once");
+    const flag_guard reading(is_reading_);
+    heard();  // what was not read could not be heard
+    while (!is_over_ && !decoded_) {
+      const message_decoder::decoded got = decoder_.decode(reader_.buffered().text());
+      reader_.consume(got.used);
+      if (got.what == event::text || got.what == event::binary) {
+        const bool is_text = got.what == event::text;
+        decoded_ = message{is_text ? message_kind::text : message_kind::binary, got.data};
+      }
+      if (got.what == event::ping) {
+        if (!close_sent_) queue_control(opcode::pong, got.data);
+        if (control_.size() >= control_size_soft_max) co_await flush_control();
+      } else if (got.what == event::close) {
+        co_await answer_close(got.data);
+      } else if (got.what == event::failed) {
+        co_await refuse(got.data);
+      } else if (got.what == event::nothing) {
+        if (!control_.empty()) co_await flush_control();
+        decoder_.release_memory();
+        if (is_over_) break;
+        if (close_sent_ && loop_clock::now() >= close_deadline_) {
+          co_await abort(std::make_error_code(std::errc::timed_out));
+          break;
+        }
+        const auto came = co_await fill();
+        if (came && *came != 0) {
+          heard();
+        } else {
+          co_await nothing_came(came);
+        }
+      }
+    }
+    if (decoded_) {
+      // Cancelled here, the next read gives it.
+      if (!control_.empty()) co_await flush_control();
+      co_return std::exchange(decoded_, std::nullopt);
+    }
+    ended_.set();
+    co_return std::nullopt;
+  }
+  /// What the peer sends behind a farewell of ours, until its own or its end.
+  task<void> drop_messages() {
+    const dropping_guard dropping(*this);
+    for (;;) {
+      const std::optional<message> dropped = co_await read_next(true);
+      if (!dropped) co_return;
+    }
+  }
+
   // ---------------------------------------------------------------- the end
 
   /// The stream has ended, failed, or been silent for too long.
   task<void> nothing_came(const result<std::size_t>& came) {
-    if (!came && came.error().is_timeout() && !close_sent_ && !is_ping_due_) {
-      is_ping_due_ = true;
-      queue_control(opcode::ping, {});
-      co_await flush_control();
-      co_return;
+    if (!came && came.error().is_timeout() && !close_sent_) {
+      const loop_clock::time_point now = loop_clock::now();
+      if (now < reading_deadline()) co_return;  // the ping has left since
+      if (!is_ping_due_ || is_ping_waiting_) {
+        // One that waits for a writer has been seen by nobody: that writer's time is running.
+        const bool is_new = !is_ping_due_;
+        is_ping_due_ = true;
+        is_ping_waiting_ = true;
+        pinged_ = now;
+        if (!is_new) co_return;
+        queue_control(opcode::ping, {});
+        co_await flush_control();
+        co_return;
+      }
     }
     std::error_code cause;
     if (!came) cause = came.error().code();
@@ -293,7 +328,7 @@ class connection_core final : public connection_state {
   /// REQUIRES: the lock is held, as all that follow.
   task<bool> send_control() {
     while (!control_.empty()) {
-      const std::string control = std::exchange(control_, std::string());
+      const std::string control = take_control();
       const const_buffer piece(control);
       const bool is_sent = co_await transmit(std::span<const const_buffer>(&piece, 1));
       if (!is_sent) co_return false;
@@ -305,7 +340,7 @@ class connection_core final : public connection_state {
   task<bool> send_frame(frame_head head, std::string_view payload) {
     head.size = payload.size();
     char memory[frame_head_size_max];
-    std::string before = std::exchange(control_, std::string());
+    std::string before = take_control();
     before.append(memory, write_head(head, memory));
     bool is_sent = false;
     if (head.is_masked) {
@@ -351,6 +386,7 @@ class connection_core final : public connection_state {
     const auto sent = co_await send_pieces(pieces);
     if (sent) {
       sending.finish();
+      if (is_ping_taken_) ping_has_left();
       co_return true;
     }
     if (!cause_) cause_ = sent.error().code();
@@ -368,10 +404,29 @@ class connection_core final : public connection_state {
     } while (!payload.empty());
   }
 
+  /// Nobody else reads while it lives, and whoever waits for that goes on when it ends.
+  class dropping_guard {
+   public:
+    explicit dropping_guard(connection_core& of) noexcept : of_(&of) {
+      of.is_dropping_ = true;
+      of.dropped_.reset();
+    }
+    dropping_guard(const dropping_guard&) = delete;
+    dropping_guard& operator=(const dropping_guard&) = delete;
+    ~dropping_guard() {
+      of_->is_dropping_ = false;
+      of_->dropped_.set();
+    }
+
+   private:
+    connection_core* of_;
+  };
+
   Stream stream_;
   buffered_reader<Stream> reader_;
   mutex write_lock_;
   rill::event ended_;
+  rill::event dropped_;
 };
 
 }  // namespace rill::websocket::detail

@@ -72,8 +72,8 @@ void connection_state::end_compression() noexcept {
 loop_clock::time_point connection_state::reading_deadline() const noexcept {
   if (close_sent_) return close_deadline_;
   if (options_.ping_interval.count() == 0) return loop_clock::time_point::max();
-  const auto quiet = loop_clock::after(last_heard_, options_.ping_interval);
-  return is_ping_due_ ? loop_clock::after(quiet, options_.pong_timeout) : quiet;
+  return is_ping_due_ ? loop_clock::after(pinged_, options_.pong_timeout)
+                      : loop_clock::after(last_heard_, options_.ping_interval);
 }
 
 void connection_state::lost(std::error_code cause) noexcept {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <rill/protocols/websocket/decoder.h>
 #include <rill/protocols/websocket/deflate.h>
@@ -76,6 +77,16 @@ class connection_state {
     last_heard_ = loop_clock::now();
     is_ping_due_ = false;
   }
+  /// What waits, for whoever sends now.
+  std::string take_control() noexcept {
+    is_ping_taken_ = is_ping_waiting_;
+    return std::exchange(control_, std::string());
+  }
+  /// A peer has pong_timeout from here on, not from when the ping began to wait for a long frame.
+  void ping_has_left() noexcept {
+    is_ping_taken_ = is_ping_waiting_ = false;
+    pinged_ = loop_clock::now();
+  }
   void lost(std::error_code cause) noexcept;
 
   connection_options options_;
@@ -85,17 +96,22 @@ class connection_state {
   std::string control_;  // frames that wait
   std::string reason_;
   std::error_code cause_;
+  std::optional<message> decoded_;  // and not given out yet
   loop_clock::time_point last_heard_;
+  loop_clock::time_point pinged_;
   loop_clock::time_point close_deadline_;
   close_code code_ = close_code::abnormal;
   role own_;
-  bool is_ping_due_ = false;  // a ping of ours has not been answered
-  bool close_sent_ = false;   // or is about to be
+  bool is_ping_due_ = false;      // a ping of ours has not been answered
+  bool is_ping_waiting_ = false;  // nor sent
+  bool is_ping_taken_ = false;    // nor that, but it is on its way to the stream
+  bool close_sent_ = false;       // or is about to be
   bool is_clean_ = false;
   bool is_over_ = false;
   bool is_broken_ = false;  // what is sent now would follow half a frame
   bool is_reading_ = false;
-  bool in_parts_ = false;  // a message of several parts has begun
+  bool is_dropping_ = false;  // a close() reads until the end
+  bool in_parts_ = false;     // a message of several parts has begun
   utf8_validator part_text_;
 };
 

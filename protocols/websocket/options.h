@@ -25,7 +25,8 @@ struct connection_options {
   /// A peer that has sent nothing for so long is asked for a sign of life, while a read waits. Many
   /// a router between forgets a connection that is silent for a minute. 0: it is not asked.
   std::chrono::nanoseconds ping_interval = std::chrono::seconds(30);
-  /// For any byte to come after that: the connection is lost beyond.
+  /// For any byte to come after that was sent, which may be behind a long message: the connection
+  /// is lost beyond.
   std::chrono::nanoseconds pong_timeout = std::chrono::seconds(20);
   /// For the peer to take a part of what it is sent, 256 KiB at most: the connection is lost
   /// beyond.

@@ -1,6 +1,7 @@
 // Two ends over a stream in memory, and one end against bytes written by hand.
 #include <rill/protocols/websocket/connection.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -249,6 +250,38 @@ TEST(websocket_connection, closes_from_both_ends_at_once) {
   });
 }
 
+TEST(websocket_connection, lets_one_who_comes_back_to_read_while_it_closes_wait_for_the_end) {
+  run_loop([]() -> task<> {
+    by_hand at;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await at.server.close(close_code::going_away); });
+      co_await settle();  // it waits for the peer's farewell, and the reader has done something
+                          // else
+      tasks.start([&]() -> task<> {
+        co_await settle();
+        co_await at.wire.write_all(
+            const_buffer(frame(opcode::text, "late") + frame(opcode::close, "\x03\xe9"s)));
+      });
+      EXPECT_EQ(co_await next(at.server), "closed 1001:");
+      EXPECT_EQ(co_await next(at.server), "closed 1001:");
+    });
+  });
+  // Cancelled, a close leaves the reading to others.
+  run_loop([]() -> task<> {
+    by_hand at;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        EXPECT_THROW(co_await with_timeout(1ms, at.server.close()), timeout_error);
+        co_await at.wire.write_all(
+            const_buffer(frame(opcode::text, "late") + frame(opcode::close, "\x03\xe8"s)));
+      });
+      co_await settle();
+      EXPECT_EQ(co_await next(at.server), "text:late");
+      EXPECT_EQ(co_await next(at.server), "closed 1000:");
+    });
+  });
+}
+
 TEST(websocket_connection, delivers_what_was_on_its_way_when_it_closes) {
   run_loop([]() -> task<> {
     ends both;
@@ -290,6 +323,36 @@ TEST(websocket_connection, refuses_to_send_text_that_is_none) {
                  std::invalid_argument);
     EXPECT_TRUE(co_await both.client.write_text("good"));
     EXPECT_EQ(co_await next(both.server), "text:good");
+  });
+}
+
+TEST(websocket_connection, goes_on_with_a_message_of_which_a_part_was_refused) {
+  run_loop([]() -> task<> {
+    ends both;
+    EXPECT_TRUE(co_await both.client.write_part(message_kind::text, "one \xc3", false));
+    EXPECT_THROW(co_await both.client.write_part(message_kind::text, "\xc3", false),
+                 std::invalid_argument);
+    EXPECT_TRUE(co_await both.client.write_part(message_kind::text, "\xa4", true));
+    EXPECT_EQ(co_await next(both.server), "text:one \xc3\xa4");
+  });
+}
+
+TEST(websocket_connection, writes_nothing_to_a_peer_that_went_within_a_message_in_parts) {
+  run_loop([]() -> task<> {
+    by_hand at;
+    co_await at.wire.close();
+    EXPECT_FALSE(co_await at.server.write_part(message_kind::text, "one", false));
+    EXPECT_FALSE(co_await at.server.write_text("something else"));
+    EXPECT_FALSE(co_await at.server.write(shared_message(message_kind::text, "to all", false)));
+    EXPECT_FALSE(co_await at.server.write_part(message_kind::text, "two", true));
+  });
+}
+
+TEST(websocket_connection, refuses_a_reason_to_close_that_is_no_text) {
+  run_loop([]() -> task<> {
+    ends both;
+    EXPECT_THROW(co_await both.client.close(close_code::normal, "\x9f"), std::invalid_argument);
+    EXPECT_TRUE(both.client.is_open());
   });
 }
 
@@ -423,6 +486,58 @@ TEST(websocket_connection, gives_up_a_peer_that_takes_nothing) {
   });
 }
 
+/// Reads so much, a quarter of what a part may have at once, with pauses between.
+task<> read_slowly(memory_stream& from, std::size_t size, std::chrono::milliseconds pause) {
+  constexpr std::size_t piece_size = 65536;
+  for (std::size_t done = 0; done < size; done += piece_size) {
+    co_await sleep_for(pause);
+    const std::string came = co_await exactly(from, std::min(piece_size, size - done));
+    if (came.empty()) break;
+  }
+}
+
+TEST(websocket_connection, does_not_count_the_time_of_a_ping_that_waits_for_a_long_message) {
+  in_a_world([]() -> task<> {
+    by_hand at;
+    constexpr std::size_t size = 8'000'000;  // two minutes
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        EXPECT_TRUE(co_await at.server.write_binary(std::string(size, 'x')));
+      });
+      tasks.start([&]() -> task<> {
+        co_await read_slowly(at.wire, size + 10, 1s);
+        EXPECT_EQ(co_await exactly(at.wire, 2), from_server(opcode::ping, ""));
+        co_await sleep_for(15s);
+        co_await at.wire.write_all(
+            const_buffer(frame(opcode::pong, "") + frame(opcode::text, "all has come")));
+      });
+      EXPECT_EQ(co_await next(at.server), "text:all has come");
+    });
+    // What is not answered then is the end as ever.
+    const loop_clock::time_point start = loop_clock::now();
+    EXPECT_EQ(co_await next(at.server), "ended 1006:");
+    EXPECT_EQ(loop_clock::now() - start, 50s);
+  });
+}
+
+TEST(websocket_connection, gives_each_part_of_many_shared_messages_its_time) {
+  in_a_world([]() -> task<> {
+    connection_options options;
+    options.write_timeout = 6s;
+    by_hand at(options);
+    std::vector<shared_message> many;
+    for (const std::size_t size : {300'000, 200'000, 200'000, 1'000'000, 10, 10, 100'000}) {
+      many.emplace_back(message_kind::binary, std::string(size, 's'), false);
+    }
+    std::size_t size = 0;
+    for (const shared_message& each : many) size += each.frame().size();
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await read_slowly(at.wire, size, 1s); });
+      EXPECT_TRUE(co_await at.server.write(many));
+    });
+  });
+}
+
 TEST(websocket_connection, holds_up_a_peer_that_pings_and_does_not_read) {
   in_a_world([]() -> task<> {
     connection_options options;
@@ -457,6 +572,18 @@ TEST(websocket_connection, can_be_cancelled_while_it_reads_and_goes_on) {
       co_await both.client.write_part(message_kind::text, "x", i == 2);
     }
     EXPECT_EQ(co_await next(both.server), "text:xxx");
+  });
+}
+
+TEST(websocket_connection, gives_a_message_later_if_it_is_cancelled_while_it_answers_a_ping) {
+  in_a_world([]() -> task<> {
+    by_hand at;
+    // The stream to the peer is full, to the byte.
+    EXPECT_TRUE(co_await at.server.write_binary(std::string(65536 - 4, 'x')));
+    co_await at.wire.write_all(const_buffer(frame(opcode::ping, "") + frame(opcode::text, "one")));
+    EXPECT_THROW(co_await with_timeout(1s, next(at.server)), timeout_error);
+    EXPECT_EQ(co_await next(at.server), "text:one");
+    EXPECT_FALSE(at.server.is_open());  // half a pong may have gone
   });
 }
 
