@@ -22,7 +22,8 @@ namespace rill::chat {
 struct session_options {
   line_limits lines{};
   pace_limits pace{};
-  /// From the connection to the first byte of a nickname, and to each further attempt.
+  /// From the connection to the first byte of a nickname, and to each further attempt; a browser's
+  /// from the connection to its name.
   std::chrono::nanoseconds nickname_timeout = std::chrono::seconds(30);
   /// A nickname that has no newline so long after its first byte is a raw client's.
   std::chrono::nanoseconds raw_pause = std::chrono::milliseconds(200);
@@ -30,7 +31,8 @@ struct session_options {
   unsigned nickname_attempt_max = 5;
   /// How long a member may say nothing. For ever, as one may listen for hours.
   std::chrono::nanoseconds idle_timeout = std::chrono::nanoseconds::max();
-  /// How long a member may take nothing of what waits for it before it is disconnected.
+  /// How long a member may take nothing of what waits for it before it is disconnected, or less
+  /// than 16 KiB of it. A browser has the write_timeout of its WebSocket.
   std::chrono::nanoseconds write_timeout = std::chrono::seconds(10);
 };
 static_assert(std::is_trivially_destructible_v<session_options>);

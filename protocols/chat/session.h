@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -74,9 +75,9 @@ class stream_member final : public text_member, public sender {
     return true;
   }
   /// Until it has a name and is in the lobby. False: it never came to that.
-  task<bool> introduce();
-  /// What came faster than it may.
-  task<> take_slowly(std::string rest);
+  task<bool> introduce(drain_signal* drain);
+  /// What came faster than it may; until the server drains.
+  task<> take_slowly(std::string rest, drain_signal* drain);
   /// As far as its pace allows; the rest is given back.
   std::string take(std::string_view input) {
     const session_options& how = branch_->options;
@@ -89,6 +90,9 @@ class stream_member final : public text_member, public sender {
   task<> write_queue(std::shared_ptr<sender> self) override;
 
  private:
+  /// So much has write_timeout: who reads slowly is no worse than who reads seldom.
+  static constexpr std::size_t part_size_max = std::size_t{16} * 1024;
+
   class notice;
   enum class kind : std::uint8_t { none, line, raw };
 
@@ -144,9 +148,13 @@ task<> stream_member<Stream>::write_queue(std::shared_ptr<sender>) {
     if (pieces.empty()) co_return;
     std::string together;
     if (pieces.size() > 1) together = joined(pieces);
-    const const_buffer bytes(pieces.size() > 1 ? together : *pieces.front());
-    const auto written = co_await transmit(stream_, bytes, branch_->options.write_timeout);
-    if (!written) {
+    std::string_view rest = pieces.size() > 1 ? together : *pieces.front();
+    while (!rest.empty()) {
+      if (!stream_.is_open()) co_return;
+      const const_buffer part(rest.substr(0, part_size_max));
+      rest.remove_prefix(part.size());
+      const auto written = co_await transmit(stream_, part, branch_->options.write_timeout);
+      if (written) continue;
       // It is lost, or takes nothing: the session, which reads, sees the end.
       if (written.error().is_timeout()) {
         shard_statistics::add(branch_->part.statistics().cut_count, 1);
@@ -174,6 +182,7 @@ task<typename stream_member<Stream>::kind> stream_member<Stream>::read_nickname(
     }
     if (status == nickname_reader::status::line) co_return kind::line;
     if (status == nickname_reader::status::too_long) co_return kind::none;
+    if (!stream_.is_open()) co_return kind::none;  // what was written to it has failed
     const auto bytes = co_await as_result(with_deadline(end, stream_.read_lease()));
     if (!bytes && bytes.error().is_timeout() && begun) co_return kind::raw;
     if (!bytes || bytes->empty()) co_return kind::none;
@@ -201,7 +210,7 @@ task<bool> stream_member<Stream>::is_granted(std::string_view name) {
 }
 
 template <byte_stream Stream>
-task<bool> stream_member<Stream>::introduce() {
+task<bool> stream_member<Stream>::introduce(drain_signal* drain) {
   nickname_reader answer;
   std::string rest;
   for (unsigned attempt = 0; attempt != branch_->options.nickname_attempt_max; ++attempt) {
@@ -213,20 +222,27 @@ task<bool> stream_member<Stream>::introduce() {
     const bool granted = co_await is_granted(answer.text());
     if (!granted) continue;
     home()->join(*this, home()->options().lobby);
-    if (!rest.empty()) co_await take_slowly(std::move(rest));
+    if (!rest.empty()) co_await take_slowly(std::move(rest), drain);
     co_return true;
   }
   co_return false;
 }
 
 template <byte_stream Stream>
-task<> stream_member<Stream>::take_slowly(std::string rest) {
+task<> stream_member<Stream>::take_slowly(std::string rest, drain_signal* drain) {
   std::string_view input(rest);
   const session_options& how = branch_->options;
   while (!input.empty() && !is_done() && stream_.is_open()) {
-    const std::int64_t next = next_time(how.pace);
-    if (next > loop::current().now) {
-      co_await sleep_until(loop_clock::time_point(loop_clock::duration(next)));
+    if (drain != nullptr && drain->is_draining()) break;
+    const loop_clock::time_point next(loop_clock::duration(next_time(how.pace)));
+    if (next > loop_clock::now() && drain == nullptr) {
+      co_await sleep_until(next);
+    } else if (next > loop_clock::now()) {
+      try {
+        co_await with_deadline(next, drain->wait());
+      } catch (const timeout_error&) {
+        // The next may be taken.
+      }
     }
     text_member::take(input, loop::current().now, how.lines, how.pace);
   }
@@ -281,19 +297,19 @@ class presence {
 
 /// One connection, until the client has gone, says /quit, takes nothing of what waits for it, or
 /// breaks a limit. With a drain signal: when the server drains, its members are told so, and what
-/// waits for them is sent first.
+/// waits for them is sent first; what they have sent faster than they may is not said any more.
 ///
 /// Errors: none. Cancellation: the member leaves; what was queued for it is lost.
 /// Lifetime: `here` and `drain` outlive it; here.outgoing must run.
 /// Cost: one frame and one record; per message of its own one receive, for each that it gets, one
 /// send or less.
 template <byte_stream Stream>
-task<> session(Stream stream, branch& here, const drain_signal* drain = nullptr) {
+task<> session(Stream stream, branch& here, drain_signal* drain = nullptr) {
   if constexpr (requires { stream.set_idle(true); }) stream.set_idle(true);
   detail::presence<Stream> me(std::move(stream), here);
   bool is_member = me->is_welcome();
-  if (is_member) is_member = co_await me->introduce();
-  bool goes_on = is_member && !me->is_done();
+  if (is_member) is_member = co_await me->introduce(drain);
+  bool goes_on = is_member && !me->is_done() && me->stream().is_open();
   while (goes_on) {
     std::string rest;
     {
@@ -301,7 +317,7 @@ task<> session(Stream stream, branch& here, const drain_signal* drain = nullptr)
       goes_on = bytes && !bytes->empty();
       if (goes_on) rest = me->take(bytes->text());
     }
-    if (!rest.empty()) co_await me->take_slowly(std::move(rest));
+    if (!rest.empty()) co_await me->take_slowly(std::move(rest), drain);
     if (me->is_done() || !me->stream().is_open()) goes_on = false;
   }
   const bool is_draining = drain != nullptr && drain->is_draining();

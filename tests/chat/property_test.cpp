@@ -148,7 +148,7 @@ TEST(chat_property, all_see_one_order_and_miss_nothing_without_being_told) {
     if (weather.draw(1) == 0) weather.shake_network();
     if (weather.draw(2) == 0) weather.break_connections();
     test::server_options how;
-    how.session.pace.rate = 0;
+    how.session.pace = {.rate = weather.draw(1) == 0 ? 0.0 : 500.0, .burst = 2};
     how.session.raw_pause = 100s;  // a nickname that the weather cuts in two is no raw client's
     how.hub.queue_size_max = 200 + weather.draw(1) * 100'000;
     how.is_logged = weather.draw(1) == 0;

@@ -1,5 +1,6 @@
 // The TCP protocol as clients see it, byte for byte, in virtual time.
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -242,6 +243,35 @@ TEST(chat_session, a_half_close_and_a_reset_are_both_leaving) {
   });
 }
 
+TEST(chat_session, a_reset_of_one_that_is_read_slowly_is_leaving_too) {
+  for (const bool is_introduced : {false, true}) {
+    with_server([is_introduced]() -> task<> {
+      talker alice = co_await talker::join("alice");
+      talker bob = co_await talker::connect();
+      std::string flood;
+      for (int i = 0; i != 100; ++i) flood += "/help\n";
+      const std::string hello = is_introduced ? "bob\n" : "bob\n" + flood;
+      co_await bob.say(hello);
+      co_await alice.expect("bob joined the chat!\n");
+      if (is_introduced) co_await bob.say(flood);
+      co_await sleep_for(200ms);
+      bob.stream.set_linger(0s);
+      co_await bob.stream.close();
+      co_await alice.expect("bob left the chat!\n");
+    });
+  }
+}
+
+TEST(chat_session, a_buffer_of_nothing_but_newlines_takes_no_time) {
+  with_server([]() -> task<> {
+    talker alice = co_await talker::join("alice");
+    const auto begin = loop_clock::now();
+    co_await alice.say(std::string(60'000, '\n') + "/msg alice done\n");
+    co_await alice.skip_to("-- alice to you: done\n");
+    EXPECT_LE(loop_clock::now() - begin, 1s);
+  });
+}
+
 TEST(chat_session, a_flood_is_read_at_the_members_pace) {
   server_options how;
   how.session.pace = {.rate = 10, .burst = 5};
@@ -280,6 +310,51 @@ TEST(chat_session, a_member_that_never_reads_is_disconnected_and_costs_nobody_an
         }
         co_await alice.expect("stuck left the chat!\n");
         co_await stuck.stream.close();
+      },
+      how);
+}
+
+TEST(chat_session, a_member_that_reads_slowly_but_all_the_time_stays) {
+  server_options how;
+  how.session.pace.rate = 0;
+  how.hub.queue_size_max = 4'000'000;
+  with_server(
+      []() -> task<> {
+        talker slow = co_await talker::join("slow");
+        talker speaker = co_await talker::join("speaker");
+        co_await slow.expect("speaker joined the chat!\n");
+        const std::string text(1000, 'x');
+        for (int i = 0; i != 2000; ++i) co_await speaker.say(text + "\n");
+        std::size_t size = 0;
+        const std::size_t all = 2000 * (text.size() + std::string("speaker: \n").size());
+        std::vector<std::byte> memory(32'768);
+        while (size != all) {  // a minute
+          const std::size_t came = co_await slow.stream.read(mutable_buffer(memory));
+          EXPECT_NE(came, 0U) << "it was disconnected";
+          if (came == 0) break;
+          size += came;
+          co_await sleep_for(1s);
+        }
+      },
+      how);
+}
+
+TEST(chat_session, who_joins_a_room_with_more_history_than_its_queue_gets_the_last_of_it) {
+  server_options how;
+  how.session.pace.rate = 0;
+  how.hub.queue_size_max = 20'000;
+  with_server(
+      []() -> task<> {
+        talker alice = co_await talker::join("alice");
+        for (int i = 0; i != 100; ++i) {
+          co_await alice.say(std::to_string(i) + std::string(1000, 'x') + "\n");
+        }
+        co_await sleep_for(1s);
+        talker bob = co_await talker::connect();
+        co_await bob.say("bob\n");
+        co_await bob.expect("NICKalice: 91x");
+        co_await bob.skip_to("alice: 99x");
+        co_await bob.skip_to("x\nbob joined the chat!\n");
       },
       how);
 }
@@ -368,6 +443,28 @@ TEST(chat_session, a_server_that_ends_tells_everyone_and_sends_what_is_queued) {
   world.run(service);
   EXPECT_EQ(line_end, "raw: last words\n-- the server is shutting down\n");
   EXPECT_EQ(raw_end, "-- the server is shutting down");
+}
+
+TEST(chat_session, a_server_that_ends_tells_one_that_is_read_slowly_at_once) {
+  sim::world world(1);
+  auto& server = world.add_host("server", "10.0.0.1");
+  auto& client = world.add_host("client", "10.0.0.2");
+  auto& service = server.run(test::chat_service, server_options(), nullptr);
+  world.run_for(1ms);
+  auto& talk = client.run([&]() -> task<> {
+    talker alice = co_await talker::join("alice");
+    std::string paste;
+    for (int i = 0; i != 150; ++i) paste += "/msg alice x\n";
+    co_await alice.say(paste);
+    co_await sleep_for(100ms);
+    const auto begin = loop_clock::now();
+    service.cancel();
+    co_await alice.skip_to("-- the server is shutting down\n");
+    EXPECT_LE(loop_clock::now() - begin, 100ms);
+    co_await alice.rest();
+  });
+  world.run(talk);
+  world.run(service);
 }
 
 TEST(chat_session, joining_and_leaving_ten_thousand_times_leaves_nothing_behind) {
