@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -77,7 +78,9 @@ std::string text_of(const json& from, const char* key) {
 
 class browser_member final : public member {
  public:
-  explicit browser_member(branch& here) : branch_(&here) { here.part.attach(*this); }
+  explicit browser_member(branch& here) : branch_(&here), first_room_(here.part.options().lobby) {
+    here.part.attach(*this);
+  }
   ~browser_member() { branch_->part.detach(*this); }
 
   // --- what the hub tells ---
@@ -89,16 +92,22 @@ class browser_member final : public member {
   void room_answered(const shared_text& room, bool granted,
                      const std::vector<shared_event>& history) override {
     if (!granted) return fail("room", "there are too many rooms");
-    json said = json::array();
-    for (const shared_event& each : history) said.push_back(to_json(*each));
-    tell({{"type", "room"}, {"room", *room}, {"history", std::move(said)}});
+    std::string text = "{\"type\":\"room\",\"room\":" + written(*room) + ",\"history\":[";
+    bool is_first = true;
+    for (const std::string& each : newest_forms(history, browser_form)) {
+      if (!std::exchange(is_first, false)) text += ',';
+      text += each;
+    }
+    send(text + "]}");
     home()->ask_who(*this);
   }
   void happened(const shared_text&, outgoing_event& what) override {
     send(what.form(member_form::browser, browser_form));
   }
-  void someone_types(const std::string& name) override {
-    tell({{"type", "typing"}, {"name", name}});
+  void someone_types(outgoing_typing& what) override {
+    if (queue().size() != 0) return;  // it is stale by then, and would push out what was said
+    send(what.form(
+        [](const std::string& name) { return written({{"type", "typing"}, {"name", name}}); }));
   }
   void who_answered(const who_answer& answer) override {
     json names = json::array();
@@ -136,14 +145,21 @@ class browser_member final : public member {
     if (type == "join") return join(said);
     if (type == "name") return claim(text_of(said, "name"));
     if (type == "private") return whisper(text_of(said, "to"), text_of(said, "text"));
-    if (type == "who") return home()->ask_who(*this), true;
-    if (type == "rooms") return home()->ask_rooms(*this), true;
+    if (type == "who" || type == "rooms") {
+      cost_ = pace::list_cost;
+      type == "who" ? home()->ask_who(*this) : home()->ask_rooms(*this);
+      return true;
+    }
     if (type == "typing") return home()->type(*this), true;
     fail("type", "there is no message of type '" + type + "'");
     return true;
   }
 
-  pace& speed() noexcept { return pace_; }
+  /// When the next may be said, after what take() has taken.
+  std::int64_t next_time(std::int64_t now, const pace_limits& limits) noexcept {
+    pace_.spend(now, limits, std::exchange(cost_, 1U));
+    return pace_.next(limits);
+  }
   task<> write_queue(websocket::connection& peer);
 
  private:
@@ -212,6 +228,7 @@ class browser_member final : public member {
   branch* branch_;
   rill::event ready_;
   pace pace_;
+  unsigned cost_ = 1;  // of what was taken last, in messages
   std::string first_room_;
   std::uint64_t seen_id_ = 0;
 };
@@ -229,18 +246,35 @@ task<> browser_member::write_queue(websocket::connection& peer) {
   }
 }
 
-task<> read_all(websocket::connection& peer, browser_member& me, const pace_limits& limits) {
-  while (std::optional<websocket::message> came = co_await peer.read()) {
-    const bool is_ours = came->kind == websocket::message_kind::text && me.take(came->data);
-    if (!is_ours) {
-      co_await peer.close(websocket::close_code::policy_violation, "messages are JSON objects");
-      co_return;
+/// Until it ends, or why it is to be closed.
+task<std::string_view> read_until(websocket::connection& peer, browser_member& me,
+                                  const session_options& how) {
+  const auto name_end = loop_clock::after(loop_clock::now(), how.nickname_timeout);
+  for (;;) {
+    const auto idle_end = loop_clock::after(loop_clock::now(), how.idle_timeout);
+    const bool has_name = me.name() != nullptr;
+    std::optional<websocket::message> came;
+    try {
+      if (has_name && idle_end == loop_clock::time_point::max()) {
+        came = co_await peer.read();  // without the chain of a deadline, for as long as it listens
+      } else {
+        came = co_await with_deadline(has_name ? idle_end : name_end, peer.read());
+      }
+    } catch (const timeout_error&) {
+      co_return has_name ? "nothing was said for too long" : "there was no name for too long";
     }
+    if (!came) co_return {};
+    const bool is_ours = came->kind == websocket::message_kind::text && me.take(came->data);
+    if (!is_ours) co_return "messages are JSON objects";
     const std::int64_t now = loop::current().now;
-    me.speed().spend(now, limits);
-    const std::int64_t next = me.speed().next(limits);
+    const std::int64_t next = me.next_time(now, how.pace);
     if (next > now) co_await sleep_until(loop_clock::time_point(loop_clock::duration(next)));
   }
+}
+
+task<> read_all(websocket::connection& peer, browser_member& me, const session_options& how) {
+  const std::string_view why = co_await read_until(peer, me, how);
+  if (!why.empty()) co_await peer.close(websocket::close_code::policy_violation, why);
 }
 
 }  // namespace
@@ -258,9 +292,12 @@ task<> browse(websocket::connection& peer, branch& here) {
       co_await me.write_queue(peer);
       both.cancel();
     });
-    co_await read_all(peer, me, here.options.pace);
+    co_await read_all(peer, me, here.options);
     both.cancel();
   });
+  if (peer.cause() == std::errc::timed_out && me.queue().size() != 0) {
+    shard_statistics::add(here.part.statistics().cut_count, 1);
+  }
 }
 
 }  // namespace rill::chat

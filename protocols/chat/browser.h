@@ -13,10 +13,12 @@
 
 namespace rill::chat {
 
-/// One browser, until it or the connection has gone, it breaks a rule (1008 or 1007), or it takes
-/// nothing of what waits for it.
-/// Errors: none. Cancellation: the member leaves. Lifetime: `here` outlives it; its writers are not
-/// used. Cost: two tasks a member, and a record.
+/// One browser, until it or the connection has gone, it breaks a rule (1008 or 1007), has no name
+/// after nickname_timeout or says nothing for idle_timeout (1008), or takes nothing of what waits
+/// for it for the write_timeout of its WebSocket. When the server drains, which closes the
+/// connection at once (websocket::accept), what waits in the queue is not sent any more. Errors:
+/// none. Cancellation: the member leaves. Thread rule: that of here.part. Lifetime: `here` outlives
+/// it; its writers are not used. Cost: two tasks a member, and a record.
 [[nodiscard]] task<> browse(websocket::connection& peer, branch& here);
 
 }  // namespace rill::chat

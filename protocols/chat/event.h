@@ -76,4 +76,19 @@ class outgoing_event {
   std::array<shared_bytes, 3> forms_;
 };
 
+/// "NAME is writing", on its way to the members of one loop: made once, when the first needs it.
+class outgoing_typing {
+ public:
+  explicit outgoing_typing(const std::string& name) noexcept : name_(&name) {}
+  template <class Make>
+  const shared_bytes& form(Make&& make) {
+    if (form_ == nullptr) form_ = std::make_shared<const std::string>(make(*name_));
+    return form_;
+  }
+
+ private:
+  const std::string* name_;
+  shared_bytes form_;
+};
+
 }  // namespace rill::chat

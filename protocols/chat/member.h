@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <rill/protocols/chat/event.h>
@@ -19,7 +18,9 @@ class shard;
 struct local_room;
 
 /// Lives on one loop, which is the only one to touch it. A shard refers to it from attach() to
-/// detach(). The calls below come from the shard; none of them may attach, detach or speak.
+/// detach(). The calls below come from the shard; none of them may attach, detach or speak. They
+/// may ask for a room and for who is there; a member of the owner's own shard has the answer at
+/// once, before the newcomer is one of them, and others after.
 class member {
  public:
   member(const member&) = delete;
@@ -33,12 +34,17 @@ class member {
                              const std::vector<shared_event>& history) = 0;
   /// Something happened in its room. Of what it said itself only if wants_own().
   virtual void happened(const shared_text& room, outgoing_event& what) = 0;
+  /// Who is in the room that it has asked about.
   virtual void who_answered(const who_answer& answer) = 0;
+  /// The rooms of one shard, the fullest first.
   virtual void rooms_answered(std::vector<room_count> rooms) = 0;
   /// Somebody in its room is writing something.
-  virtual void someone_types(const std::string& /*name*/) {}
+  virtual void someone_types(outgoing_typing& /*what*/) {}
+  /// Somebody has said something to it alone.
   virtual void whispered(const std::string& sender, const std::string& text) = 0;
+  /// What has become of what it said to one member.
   virtual void whisper_answered(const std::string& to, const std::string& text, bool delivered) = 0;
+  /// Whether it is told of what it says itself.
   virtual bool wants_own() const noexcept { return false; }
 
   const shared_text& name() const noexcept { return name_; }  ///< nullptr until one was granted
@@ -62,6 +68,10 @@ class member {
   std::vector<shared_bytes> take_queue() noexcept { return queue_.take(); }
   void sent(const std::vector<shared_bytes>& bytes);
   shard* home() const noexcept { return shard_; }
+  /// The forms of the last of `history`, in order: as many as fill half a queue, so that what
+  /// happens next has room behind them.
+  std::vector<std::string> newest_forms(const std::vector<shared_event>& history,
+                                        std::string (*form)(const event&)) const;
 
  private:
   friend class shard;

@@ -90,6 +90,7 @@ struct name_answer {
   member_token to;
   shared_text name;
   bool granted;
+  bool is_new;  ///< false: it was this member's already when it asked
 };
 /// Whether there is such a member.
 struct whisper_answer {

@@ -21,9 +21,13 @@ struct pace_limits {
 /// clock.
 class pace {
  public:
-  /// A message was taken at `now`, nanoseconds on the loop's clock.
-  void spend(std::int64_t now, const pace_limits& limits) noexcept {
-    if (limits.rate > 0) due_ = std::max(due_, now) + interval(limits);
+  /// What a list of names or rooms costs, in messages: they are copied and sorted for it.
+  static constexpr unsigned list_cost = 10;
+
+  /// A message was taken at `now`, nanoseconds on the loop's clock; or what costs as much as
+  /// `count` of them.
+  void spend(std::int64_t now, const pace_limits& limits, unsigned count = 1) noexcept {
+    if (limits.rate > 0) due_ = std::max(due_, now) + interval(limits) * count;
   }
   /// When the next message may be taken; not after `now`: at once.
   std::int64_t next(const pace_limits& limits) const noexcept {

@@ -43,24 +43,32 @@ std::vector<shared_text> room::names(std::size_t count_max) const {
   return all;
 }
 
-shared_event room::append(event happened, std::size_t history_count) {
+shared_event room::append(event happened, const history_limits& limits) {
   happened.id = ++last_id_;
   auto made = std::make_shared<const event>(std::move(happened));
-  keep(made, history_count);
+  keep(made, limits);
   return made;
 }
 
-void room::restore(shared_event happened, std::size_t history_count) {
+void room::restore(shared_event happened, const history_limits& limits) {
   if (!history_.empty() && happened->id <= history_.back()->id) return;
   last_id_ = std::max(last_id_, happened->id);
-  keep(std::move(happened), history_count);
+  keep(std::move(happened), limits);
 }
 
-void room::keep(shared_event happened, std::size_t history_count) {
+void room::forget_oldest() noexcept {
+  history_size_ -= cost(*history_.front());
+  history_.pop_front();
+}
+
+void room::keep(shared_event happened, const history_limits& limits) {
   if (happened->kind != event_kind::said && happened->kind != event_kind::done) return;
-  if (history_count == 0) return;
-  if (history_.size() == history_count) history_.pop_front();
+  history_size_ += cost(*happened);
   history_.push_back(std::move(happened));
+  while (!history_.empty() &&
+         (history_.size() > limits.count_max || history_size_ > limits.size_max)) {
+    forget_oldest();
+  }
 }
 
 std::vector<shared_event> room::history(std::uint64_t seen_id) const {

@@ -16,9 +16,18 @@
 
 namespace rill::chat {
 
+/// How much of what was said is kept.
+struct history_limits {
+  std::size_t count_max;
+  std::size_t size_max;  ///< bytes, with what each message costs
+};
+
 /// A room's members, numbers and history, on the shard that owns it.
 class room {
  public:
+  /// What an event costs that is kept, beside its bytes.
+  static constexpr std::size_t entry_size = 96;
+
   /// `last_id` is the number before its first event's.
   room(shared_text name, unsigned shard_count, std::uint64_t last_id)
       : name_(std::move(name)), last_id_(last_id), audience_(shard_count) {}
@@ -38,11 +47,15 @@ class room {
   std::vector<shared_text> names(std::size_t count_max) const;
 
   /// Gives what happened its number, and keeps it if it was said.
-  shared_event append(event happened, std::size_t history_count);
+  shared_event append(event happened, const history_limits& limits);
   /// What was said after the event `seen_id`.
   std::vector<shared_event> history(std::uint64_t seen_id) const;
   /// Puts in what was read from the disk, in order.
-  void restore(shared_event happened, std::size_t history_count);
+  void restore(shared_event happened, const history_limits& limits);
+  /// Bytes of what is kept, with what each event costs.
+  std::size_t history_size() const noexcept { return history_size_; }
+  /// REQUIRES: something is kept.
+  void forget_oldest() noexcept;
   std::uint64_t last_id() const noexcept { return last_id_; }
 
   /// In its shard's list of empty rooms; it may have members again.
@@ -57,11 +70,15 @@ class room {
   }
 
  private:
-  void keep(shared_event happened, std::size_t history_count);
+  static std::size_t cost(const event& of) noexcept {
+    return of.text.size() + of.who->size() + entry_size;
+  }
+  void keep(shared_event happened, const history_limits& limits);
 
   shared_text name_;
   std::uint64_t last_id_;
   std::deque<shared_event> history_;
+  std::size_t history_size_ = 0;
   std::unordered_map<member_token, shared_text> residents_;
   std::vector<std::uint32_t> audience_;  // members a shard
 };

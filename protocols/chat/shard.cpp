@@ -53,6 +53,20 @@ void member::sent(const std::vector<shared_bytes>& bytes) {
   if (has_gap) send(missed_note(queue_.missed()));
 }
 
+std::vector<std::string> member::newest_forms(const std::vector<shared_event>& history,
+                                              std::string (*form)(const event&)) const {
+  std::vector<std::string> forms;
+  std::size_t left = shard_->options().queue_size_max / 2;
+  for (auto each = history.rbegin(); each != history.rend(); ++each) {
+    std::string made = form(**each);
+    if (made.size() > left) break;
+    left -= made.size();
+    forms.push_back(std::move(made));
+  }
+  std::reverse(forms.begin(), forms.end());
+  return forms;
+}
+
 // --- members of a shard ---
 
 shard::shard(unsigned index, unsigned count, const hub_options& options, courier& by)
@@ -138,6 +152,7 @@ void shard::leave(member& of) noexcept {
 }
 
 bool shard::speak(member& of, event_kind kind, bool is_raw, std::string text) {
+  RILL_ASSERT(text.size() <= said_size_max, "what a member says is too long for a room");
   if (of.room_ == nullptr) return false;
   send(of.room_->owner, chat::speak{of.token_, of.room_->name, kind, is_raw, std::move(text)});
   return true;
@@ -188,13 +203,17 @@ void shard::handle(name_answer& of) {
     if (of.granted) send(owner_of(*of.name), release_name{of.to, of.name});
     return;
   }
-  if (of.granted && to->name_ != nullptr) {
+  // One that it had when it asked is still its own, unless it has got another since: then the owner
+  // is being told that this one is free.
+  const bool has_it = to->name_ != nullptr && *to->name_ == *of.name;
+  const bool granted = of.granted && (of.is_new || has_it);
+  if (granted && !has_it && to->name_ != nullptr) {
     send(owner_of(*to->name_), release_name{of.to, to->name_});
     if (to->room_ != nullptr)
       send(to->room_->owner, rename_member{of.to, to->room_->name, of.name});
   }
-  if (of.granted) to->name_ = of.name;
-  to->name_answered(of.name, of.granted);
+  if (granted) to->name_ = of.name;
+  to->name_answered(of.name, granted);
 }
 
 void shard::handle(room_answer& of) {
@@ -224,8 +243,9 @@ void shard::handle(room_event& of) {
 void shard::handle(room_typing& of) {
   const auto found = local_rooms_.find(of.room);
   if (found == local_rooms_.end()) return;
+  outgoing_typing what(*of.name);
   for (member* each : found->second->members) {
-    if (each->token_ != of.from) each->someone_types(*of.name);
+    if (each->token_ != of.from) each->someone_types(what);
   }
 }
 

@@ -28,6 +28,12 @@ namespace rill::chat {
 struct hub_options {
   /// Messages of each room that are kept for those who join.
   std::size_t history_count = 100;
+  /// Bytes of them, with what each costs (room::entry_size): the oldest go first. A member is given
+  /// as many of the last as fill half of its queue.
+  std::size_t history_size_max = std::size_t{128} * 1024;
+  /// Bytes of the histories of all rooms that a shard owns. Beyond it the rooms that have been
+  /// empty longest go; if none is empty, the oldest messages of the room that somebody speaks in.
+  std::size_t history_total_max = std::size_t{64} * 1024 * 1024;
   /// Bytes that may wait for one member, with what each message costs (send_queue.h).
   std::size_t queue_size_max = std::size_t{256} * 1024;
   /// Rooms that a shard owns at most. Beyond it the one that has been empty longest goes, with its
@@ -90,9 +96,14 @@ class shard {
   /// REQUIRES: every member was detached.
   ~shard();
 
+  /// Bytes of what a member says at once.
+  static constexpr std::size_t said_size_max = std::size_t{32} * 1024;
+
   // --- for members, of themselves ---
+  /// It is called from now on, and outlives detach(). REQUIRES: it is on no shard.
   void attach(member& of);
-  /// It has left: out of its room and its name is free. No call of it is made any more.
+  /// It has left: out of its room and its name is free. No call of it is made any more, and it may
+  /// be destroyed. What waits in its queue stays there.
   void detach(member& of) noexcept;
   /// Asks for a name, which check_name() has found good: name_answered(). It is called by its old
   /// name until then.
@@ -100,18 +111,21 @@ class shard {
   /// Asks for a room: room_answered(). It leaves the one it is in. REQUIRES: it has a name.
   void join(member& of, std::string_view room, std::uint64_t seen_id = 0);
   /// Says something in its room, which others get in the order of saying. `text` is harmless
-  /// (text.h) unless it is raw. False: it is in no room.
+  /// (text.h) unless it is raw. False: it is in no room. REQUIRES: at most said_size_max bytes.
   bool speak(member& of, event_kind kind, bool is_raw, std::string text);
   /// Others in its room may show that it is writing something.
   void type(member& of);
   /// To one member alone, of whatever room: whisper_answered().
   void whisper(member& of, std::string_view to, std::string text);
+  /// Who is in its room: who_answered().
   void ask_who(member& of);
   /// What each shard owns comes by itself: rooms_answered() as often as there are shards.
   void ask_rooms(member& of);
 
   // --- for the courier ---
+  /// Has everything carried that waits for other shards.
   void flush();
+  /// Does what another shard has sent.
   void receive(std::vector<shard_message> of);
 
   /// From now on members leave without a word to those who stay a little longer.
@@ -125,7 +139,7 @@ class shard {
       for (const shared_event& what : each->history(0)) function(name, what);
     }
   }
-  /// The shard that owns a room or a name.
+  /// The shard that owns a room or a name. Cost: a pass over the name.
   unsigned owner_of(std::string_view name) const noexcept;
 
   unsigned index() const noexcept { return index_; }
@@ -163,7 +177,12 @@ class shard {
   void leave(member& of) noexcept;
   void announce(room& in, event happened, member_token from);
   room* find_or_make(const shared_text& name);
+  /// Drops the room that has been empty longest. False: none is empty.
   bool make_room_for_one();
+  void forget_history(room& in);
+  history_limits limits_of_history() const noexcept {
+    return {options_.history_count, options_.history_size_max};
+  }
   void list_as_empty(room& in);
 
   void handle(claim_name& of);
@@ -194,6 +213,7 @@ class shard {
   by_name<std::unique_ptr<local_room>> local_rooms_;
   by_name<member_token> names_;           // that it owns
   by_name<std::unique_ptr<room>> rooms_;  // likewise
+  std::size_t history_size_ = 0;          // of all of them
   std::vector<shared_text> empty_rooms_;  // in the order of becoming so; some are no longer
   std::vector<std::vector<shard_message>> outbox_;
   bool flush_scheduled_ = false;

@@ -8,7 +8,8 @@ namespace rill::chat {
 
 void shard::handle(claim_name& of) {
   const auto [place, is_new] = names_.emplace(of.name, of.from);
-  send(shard_of(of.from), name_answer{of.from, of.name, is_new || place->second == of.from});
+  const bool granted = is_new || place->second == of.from;
+  send(shard_of(of.from), name_answer{of.from, of.name, granted, is_new});
 }
 
 void shard::handle(release_name& of) {
@@ -113,7 +114,10 @@ void shard::handle(chat::ask_rooms& of) {
 
 void shard::announce(room& in, event happened, member_token from) {
   happened.time = courier_->wall_now();
-  const shared_event made = in.append(std::move(happened), options_.history_count);
+  const std::size_t before = in.history_size();
+  const shared_event made = in.append(std::move(happened), limits_of_history());
+  history_size_ += in.history_size() - before;
+  if (history_size_ > options_.history_total_max) forget_history(in);
   shard_statistics::add(statistics_.event_count, 1);
   courier_->appended(in.name(), made);
   in.for_each_audience([&](unsigned to) { send(to, room_event{from, in.name(), made}); });
@@ -143,17 +147,36 @@ bool shard::make_room_for_one() {
     const auto at = rooms_.find(*each++);
     at->second->is_listed_as_empty = false;
     found = at->second->size() == 0;
-    if (found) rooms_.erase(at);
+    if (!found) continue;
+    history_size_ -= at->second->history_size();
+    rooms_.erase(at);
   }
   empty_rooms_.erase(empty_rooms_.begin(), each);
+  statistics_.room_count.store(rooms_.size(), std::memory_order_relaxed);
   return found;
+}
+
+void shard::forget_history(room& in) {
+  // `in` has a member, so it stays.
+  while (history_size_ > options_.history_total_max && make_room_for_one()) {
+  }
+  while (history_size_ > options_.history_total_max) {
+    const std::size_t before = in.history_size();
+    if (before == 0) return;
+    in.forget_oldest();
+    history_size_ -= before - in.history_size();
+  }
 }
 
 void shard::restore(std::string_view name, shared_event what) {
   room* const in = find_or_make(share(name));
   if (in == nullptr) return;
-  in->restore(std::move(what), options_.history_count);
+  const std::size_t before = in->history_size();
+  in->restore(std::move(what), limits_of_history());
+  history_size_ += in->history_size() - before;
   if (in->size() == 0) list_as_empty(*in);
+  while (history_size_ > options_.history_total_max && make_room_for_one()) {
+  }
 }
 
 }  // namespace rill::chat

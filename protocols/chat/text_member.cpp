@@ -58,8 +58,8 @@ void text_member::room_answered(const shared_text& room, bool granted,
   if (form_ == member_form::raw || history.empty()) return;
   // One entry for all of it, so that the queue takes it whole.
   std::string lines;
-  for (const shared_event& each : history) lines += line_form(*each);
-  send(std::move(lines));
+  for (const std::string& each : newest_forms(history, line_form)) lines += each;
+  if (!lines.empty()) send(std::move(lines));
   static_cast<void>(room);
 }
 
@@ -107,17 +107,19 @@ void text_member::take(std::string_view& input, std::int64_t now, const line_lim
       home()->speak(*this, event_kind::said, true, std::string(chunk));
       pace_.spend(now, limits);
     } else if (const std::optional<line> next = reader_.next(input, lines)) {
-      pace_.spend(now, limits);
-      take_line(*next);
+      pace_.spend(now, limits, take_line(*next));
     }
   }
 }
 
-void text_member::take_line(const line& of) {
+unsigned text_member::take_line(const line& of) {
   switch (of.kind) {
-    case line_kind::text:
-      carry_out(parse_command(of.text));
-      break;
+    case line_kind::text: {
+      const command said = parse_command(of.text);
+      carry_out(said);
+      if (said.what == verb::nothing) return 0;  // a buffer of nothing but newlines takes no time
+      return said.what == verb::who || said.what == verb::rooms ? pace::list_cost : 1;
+    }
     case line_kind::not_utf8:
       note("that was not UTF-8, and nobody has seen it");
       break;
@@ -129,6 +131,7 @@ void text_member::take_line(const line& of) {
       done_ = true;
       break;
   }
+  return 1;
 }
 
 void text_member::carry_out(const command& of) {
@@ -188,7 +191,9 @@ void text_member::carry_out(const command& of) {
 void text_member::say(event_kind kind, std::string_view text) {
   std::string harmless;
   append_harmless(harmless, text);
-  if (!home()->speak(*this, kind, false, std::move(harmless))) {
+  if (harmless.size() > shard::said_size_max) {
+    note("that line is too long, and nobody has seen it");
+  } else if (!home()->speak(*this, kind, false, std::move(harmless))) {
     note("you are in no room; /join one");
   }
 }

@@ -60,7 +60,8 @@ class text_member : public member {
   virtual void claim_changed() noexcept = 0;
 
  private:
-  void take_line(const line& of);
+  /// What it costs, in messages.
+  unsigned take_line(const line& of);
   void carry_out(const command& of);
   void say(event_kind kind, std::string_view text);
   void enter(std::string_view room);

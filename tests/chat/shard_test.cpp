@@ -112,6 +112,27 @@ TEST_P(chat_hub, a_new_name_is_told_and_the_old_one_is_free) {
   EXPECT_NE(other->name(), nullptr);
 }
 
+TEST_P(chat_hub, who_asks_for_its_own_name_keeps_it) {
+  auto alice = enter(of_, 0, "alice");
+  auto bob = enter(of_, last_, "bob");
+  alice->told.clear();
+  bob->told.clear();
+  of_.at(0).claim(*alice, "alice");
+  of_.settle();
+  EXPECT_THAT(alice->told, ElementsAre("name alice"));
+  EXPECT_THAT(bob->told, IsEmpty());
+  of_.at(last_).claim(*bob, "alice");
+  of_.settle();
+  EXPECT_THAT(bob->told, ElementsAre("no name alice"));
+  of_.at(0).claim(*alice, "carol");
+  of_.at(0).claim(*alice, "carol");
+  of_.settle();
+  EXPECT_EQ(*alice->name(), "carol");
+  of_.at(last_).claim(*bob, "alice");
+  of_.settle();
+  EXPECT_EQ(*bob->name(), "alice");
+}
+
 TEST_P(chat_hub, rooms_are_apart) {
   auto alice = enter(of_, 0, "alice");
   auto bob = enter(of_, last_, "bob", "tea");
@@ -306,6 +327,107 @@ TEST(chat_shard, a_room_that_fills_and_empties_for_ever_costs_nothing) {
   }
   auto bob = enter(of, 0, "bob", "three");
   EXPECT_EQ(**bob->room(), "three");
+}
+
+std::size_t history_size_of(const shard& of) {
+  std::size_t size = 0;
+  of.for_each_kept(
+      [&](const shared_text&, const shared_event& what) { size += what->text.size(); });
+  return size;
+}
+
+TEST(chat_shard, a_room_keeps_so_many_bytes_of_what_was_said_and_the_oldest_go_first) {
+  hub_options options;
+  options.history_size_max = 10'000;
+  office of(1, options);
+  auto alice = enter(of, 0, "alice");
+  for (int i = 0; i != 100; ++i) {
+    of.at(0).speak(*alice, event_kind::said, false, std::to_string(i) + std::string(1000, 'x'));
+    EXPECT_LE(history_size_of(of.at(0)), options.history_size_max);
+  }
+  auto bob = enter(of, 0, "bob");
+  ASSERT_GT(bob->told.size(), 9U);
+  EXPECT_EQ(bob->told[bob->told.size() - 2], "before alice: 99" + std::string(1000, 'x') + "\n");
+  of.at(0).speak(*alice, event_kind::said, false, std::string(20'000, 'x'));
+  EXPECT_EQ(history_size_of(of.at(0)), 0U);  // not even it alone
+}
+
+TEST(chat_shard, all_its_rooms_keep_so_many_bytes_and_those_that_were_left_first_go_first) {
+  hub_options options;
+  options.history_total_max = 50'000;
+  office of(1, options);
+  auto alice = enter(of, 0, "alice");
+  const auto speak = [&](int count) {
+    for (int i = 0; i != count; ++i) {
+      of.at(0).speak(*alice, event_kind::said, false, std::string(1000, 'x'));
+      EXPECT_LE(history_size_of(of.at(0)), options.history_total_max);
+    }
+  };
+  for (int room = 0; room != 20; ++room) {
+    of.at(0).join(*alice, "room" + std::to_string(room));
+    speak(10);
+  }
+  EXPECT_GT(history_size_of(of.at(0)), 30'000U);
+  EXPECT_LT(of.at(0).statistics().room_count.load(), 6U);
+  speak(90);  // then its own
+  EXPECT_EQ(of.at(0).statistics().room_count.load(), 1U);
+  EXPECT_EQ(**alice->room(), "room19");
+  // What is restored obeys as well.
+  for (int room = 0; room != 100; ++room) {
+    event kept;
+    kept.id = 1;
+    kept.who = share("alice");
+    kept.text = std::string(1000, 'x');
+    of.at(0).restore("old" + std::to_string(room), std::make_shared<const event>(kept));
+  }
+  EXPECT_LE(history_size_of(of.at(0)), options.history_total_max);
+}
+
+/// Whatever is asked in whatever order: a name has one member, and is free when it has none.
+TEST(chat_shard, names_have_one_member_however_batches_travel) {
+  const std::string failure = sim::run_seeds({.count = 2'000}, [](std::uint64_t seed) {
+    sim::random_source random(seed, "names");
+    const auto draw = [&](std::size_t most) { return random.below(most + 1); };
+    office of(static_cast<unsigned>(1 + draw(3)));
+    const std::vector<std::string> names = {"a", "b", "c", "d"};
+    {
+      std::vector<std::unique_ptr<witness>> members;
+      std::vector<unsigned> where;
+      for (int i = 0; i != 3; ++i) {
+        where.push_back(static_cast<unsigned>(draw(of.size() - 1)));
+        members.push_back(std::make_unique<witness>(of.at(where.back())));
+      }
+      for (int i = 0; i != 60; ++i) {
+        const std::vector<office::way> ways = of.ways();
+        if (!ways.empty() && draw(2) != 0) {
+          of.step(ways[draw(ways.size() - 1)]);
+        } else {
+          const std::size_t who = draw(members.size() - 1);
+          of.at(where[who]).claim(*members[who], names[draw(names.size() - 1)]);
+        }
+      }
+      of.settle();
+      witness other(of.at(0));
+      for (const std::string& name : names) {
+        const auto owners = std::count_if(members.begin(), members.end(), [&](const auto& each) {
+          return each->name() != nullptr && *each->name() == name;
+        });
+        sim::require(owners <= 1, "a name has one member");
+        of.at(0).claim(other, name);
+        of.settle();
+        const bool was_free = other.told.back() == "name " + name;
+        sim::require(was_free == (owners == 0), "a name is free when it has no member");
+      }
+    }
+    of.settle();
+    witness last(of.at(0));
+    for (const std::string& name : names) {
+      of.at(0).claim(last, name);
+      of.settle();
+      sim::require(last.told.back() == "name " + name, "all names are free when all have gone");
+    }
+  });
+  EXPECT_EQ(failure, "");
 }
 
 /// Whatever the order in which batches travel: all members of a room see one order, nobody misses
