@@ -16,6 +16,7 @@ namespace rill::chat {
 namespace {
 
 constexpr std::size_t read_size = std::size_t{256} * 1024;
+constexpr std::size_t piece_size = std::size_t{256} * 1024;  // written at once
 static_assert(read_size > 2 * record_size_max, "a record fits");
 /// Shards of an earlier run at most; a hub has not more.
 constexpr unsigned shard_count_max = 65536;
@@ -116,6 +117,7 @@ void history_log::append(const shared_text& room, const shared_event& what) {
   if (what->kind != event_kind::said && what->kind != event_kind::done) return;
   if (ended_ || waiting_.size() > options_.waiting_size_max) {
     ++lost_count_;
+    has_gap_ = true;
     return;
   }
   append_said(waiting_, *room, *what);
@@ -156,7 +158,9 @@ task<> history_log::write_all() {
 
 task<bool> history_log::write_some() {
   try {
-    if (!file_ || size_ >= options_.file_size_max) co_await begin_file();
+    const bool is_full =
+        size_ - begin_size_ >= std::max<std::uint64_t>(options_.file_size_max, begin_size_);
+    if (!file_ || is_full || has_gap_) co_await begin_file();
     const std::string batch = std::exchange(waiting_, {});
     writing_count_ = std::exchange(waiting_count_, 0);
     if (!batch.empty()) {
@@ -167,13 +171,11 @@ task<bool> history_log::write_some() {
     writing_count_ = 0;
   } catch (const io_error& error) {
     lost_count_ += std::exchange(writing_count_, 0);
+    has_gap_ = true;
     failed(error.what());
     co_return false;
   }
-  if (std::exchange(is_failing_, false)) {
-    std::fprintf(stderr, "chat: the history is kept again; %llu messages are not in the files\n",
-                 static_cast<unsigned long long>(lost_count_));
-  }
+  if (std::exchange(is_failing_, false)) std::fputs("chat: the history is kept again\n", stderr);
   co_return true;
 }
 
@@ -183,15 +185,27 @@ task<> history_log::begin_file() {
   const std::string path = folder_->file_path(shard_->index(), slot);
   constexpr unsigned permissions = 0600;  // what people say is nobody else's business
   file made = co_await file::open(path, mode::write | mode::create | mode::truncate, permissions);
-  std::string begin;
-  append_header(begin, place_.generation + 1);
+  std::vector<std::pair<shared_text, shared_event>> kept;
   shard_->for_each_kept(
-      [&](const shared_text& room, const shared_event& what) { append_said(begin, *room, *what); });
-  append_whole(begin);
-  // What waits is in the rooms already, so it is in `begin`.
+      [&](const shared_text& room, const shared_event& what) { kept.emplace_back(room, what); });
+  // What waits is in the rooms already, so it is in `kept`.
   waiting_.clear();
   writing_count_ = std::exchange(waiting_count_, 0);
-  co_await made.write_all_at(bytes_of(begin), 0);
+  has_gap_ = false;
+  std::string piece;
+  std::uint64_t size = 0;
+  append_header(piece, place_.generation + 1);
+  // In pieces: others have their turns between.
+  for (const auto& [room, what] : kept) {
+    append_said(piece, *room, *what);
+    if (piece.size() < piece_size) continue;
+    co_await made.write_all_at(bytes_of(piece), size);
+    size += piece.size();
+    piece.clear();
+  }
+  append_whole(piece);
+  co_await made.write_all_at(bytes_of(piece), size);
+  size += piece.size();
   co_await made.sync();
   // A new name is safe only when its folder is (fsync(2)).
   file folder = co_await file::open(folder_->path(), mode::read | mode::directory);
@@ -199,7 +213,7 @@ task<> history_log::begin_file() {
   writing_count_ = 0;
   file_.emplace(std::move(made));
   place_ = log_folder::latest{place_.generation + 1, slot};
-  size_ = begin.size();
+  begin_size_ = size_ = size;
 }
 
 void history_log::failed(const char* what) {

@@ -67,7 +67,8 @@ class log_folder {
 
 /// Sizes and times of one shard's files.
 struct log_options {
-  /// Bytes after which the next file begins, if what is kept of all rooms is shorter.
+  /// Bytes that a file has beside what it begins with before the next one begins, or as many as it
+  /// begins with if those are more: so all that is kept is not written again for every message.
   std::size_t file_size_max = std::size_t{16} * 1024 * 1024;
   /// Bytes that wait to be written; beyond it what is said is not kept, and that is told.
   std::size_t waiting_size_max = std::size_t{16} * 1024 * 1024;
@@ -78,6 +79,7 @@ struct log_options {
 /// One shard's part. Thread rule: its loop's.
 class history_log {
  public:
+  /// Goes on after what `in` has read; both outlive it.
   history_log(const log_folder& in, shard& of, const log_options& options = log_options());
   history_log(const history_log&) = delete;
   history_log& operator=(const history_log&) = delete;
@@ -88,11 +90,12 @@ class history_log {
   /// Until end(), and then until all is written; it is not cancelled itself.
   ///
   /// Errors: none. A full disk and the like are told on stderr, once until it works again; what was
-  /// said meanwhile is in the memory, and in the next file.
+  /// said meanwhile is in the memory, and the next file, which begins then, has what rooms keep.
   [[nodiscard]] task<> run();
+  /// Lets run() end when all has been written. What is said from now on is not kept.
   void end() noexcept;
 
-  /// Events that could not be written.
+  /// Events that could not be written when they came.
   std::uint64_t lost_count() const noexcept { return lost_count_; }
   /// Events that are not known to be on the disk yet, and may still come there.
   std::size_t pending_count() const noexcept { return waiting_count_ + writing_count_; }
@@ -122,7 +125,8 @@ class history_log {
   log_options options_;
   log_folder::latest place_;
   std::optional<file> file_;
-  std::uint64_t size_ = 0;  // of what is good in it
+  std::uint64_t begin_size_ = 0;  // of what it begins with
+  std::uint64_t size_ = 0;        // of what is good in it
   std::string waiting_;
   std::size_t waiting_count_ = 0;
   std::size_t writing_count_ = 0;
@@ -130,6 +134,7 @@ class history_log {
   rill::event changed_;
   bool ended_ = false;
   bool is_failing_ = false;
+  bool has_gap_ = false;  // something that was said is in no file
 };
 
 }  // namespace rill::chat

@@ -39,11 +39,26 @@ class hub : public std::enable_shared_from_this<hub> {
   hub& operator=(const hub&) = delete;
   ~hub();
 
+  /// The shard of the loop number `index`, for that loop's thread.
   shard& at(unsigned index) noexcept;
   unsigned size() const noexcept { return static_cast<unsigned>(parts_.size()); }
   /// Has what is said in the rooms of a shard appended to `log`, of the same loop, until another is
   /// given; nullptr: none.
   void keep(unsigned index, history_log* log) noexcept;
+  /// keep() for as long as it lives; the log that is given outlives it.
+  class keeping {
+   public:
+    keeping(hub& all, unsigned index, history_log* log) noexcept : all_(&all), index_(index) {
+      all.keep(index, log);
+    }
+    keeping(const keeping&) = delete;
+    keeping& operator=(const keeping&) = delete;
+    ~keeping() { all_->keep(index_, nullptr); }
+
+   private:
+    hub* all_;
+    unsigned index_;
+  };
   /// Before the first member, when no other loop runs.
   void restore(const std::vector<kept_event>& events);
   /// From any thread.

@@ -31,6 +31,9 @@ struct log_record {
 /// Bytes of a record at most; what claims to be longer is broken.
 inline constexpr std::size_t record_size_max = std::size_t{64} * 1024;
 
+/// Appends a record: a file's first, an event of kind said or done, the end of what it begins with.
+/// REQUIRES: names and text are as a shard has them (check_name(), shard::said_size_max), so that
+/// the record is no longer than one may be.
 void append_header(std::string& to, std::uint64_t generation);
 void append_said(std::string& to, std::string_view room, const event& of);
 void append_whole(std::string& to);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include <rill/protocols/websocket/utf8.h>
+
 namespace rill::chat {
 namespace {
 
@@ -69,14 +71,7 @@ character first_character(std::string_view text) noexcept {
   return {value, count + 1, true};
 }
 
-bool is_utf8(std::string_view text) noexcept {
-  while (!text.empty()) {
-    const character next = first_character(text);
-    if (!next.is_valid) return false;
-    text.remove_prefix(next.size);
-  }
-  return true;
-}
+bool is_utf8(std::string_view text) noexcept { return websocket::is_utf8(text); }
 
 bool is_harmful(char32_t value) noexcept {
   if (value >= 0x20 && value < 0x7F) return false;

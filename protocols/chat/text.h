@@ -21,6 +21,7 @@ struct character {
 /// invalid (RFC 3629 section 3). What is cut short at the end of the text is invalid too.
 character first_character(std::string_view text) noexcept;
 
+/// All of it is; "" too.
 bool is_utf8(std::string_view text) noexcept;
 
 /// True for what must not reach a terminal: C0 but the tab, DEL and C1 (ECMA-48: cursor, colours,
@@ -29,8 +30,8 @@ bool is_utf8(std::string_view text) noexcept;
 bool is_harmful(char32_t value) noexcept;
 
 /// Appends `text` with what is harmful made visible: U+001B as U+241B ("symbol for escape") and
-/// likewise all of C0 and DEL, everything else and each invalid byte as U+FFFD. The result is UTF-8
-/// in one line. Cost: one pass; nothing is allocated if `to` has room.
+/// likewise all of C0 but the tab, which stays, and DEL; everything else and each invalid byte as
+/// U+FFFD. The result is UTF-8 in one line. Cost: one pass; nothing is allocated if `to` has room.
 void append_harmless(std::string& to, std::string_view text);
 
 /// The longest name of a member or a room, in characters and in bytes.

@@ -19,6 +19,7 @@
 #include <rill/protocols/chat/history_log.h>
 #include <rill/protocols/chat/hub.h>
 #include <rill/protocols/chat/session.h>
+#include <rill/protocols/websocket/options.h>
 #include <rill/runtime/loop.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/timeout.h>
@@ -32,7 +33,8 @@ struct server_options {
   session_options session{};
   serve_limits limits{};
   std::size_t per_address_max = 0;
-  bool is_logged = false;  ///< in /log
+  websocket::server_options pages{};  ///< of page_service (page.h)
+  bool is_logged = false;             ///< in /log
 };
 
 /// One loop's chat on port 12345 until it is cancelled.
@@ -51,7 +53,7 @@ inline task<> chat_service(server_options how, std::shared_ptr<hub>* seen = null
   const std::vector<kept_event> kept = co_await folder.read();
   all->restore(kept);
   history_log log(folder, all->at(0));
-  all->keep(0, &log);
+  const hub::keeping kept_there(*all, 0, &log);
   co_await with_nursery([&](nursery& tasks) -> task<> {
     const history_log::ending end(&log);
     tasks.start([&] { return log.run(); });
