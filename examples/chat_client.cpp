@@ -57,13 +57,16 @@ class conversation {
 
  private:
   static constexpr std::chrono::milliseconds announce_time{100};
+  static constexpr std::chrono::seconds silence_time{1};  // after which no newline will come
+  static constexpr std::chrono::seconds answer_time{30};
   static constexpr std::chrono::seconds end_time{5};
   static constexpr std::size_t line_size_max = std::size_t{64} * 1024;
 
   /// Until the server has taken a nickname. False: it has closed.
   /// A server that speaks lines waits for the newline of a nickname; one that knows chunks only
   /// announces the newcomer at once. So the nickname goes first, and the newline when nothing has
-  /// come for a moment: that tells which kind it is.
+  /// come for a moment: that tells which kind it is. One that is far away shows it later, by an
+  /// announcement without a newline: then the room has seen ours as a chunk, and lines end here.
   rill::task<bool> introduce() {
     for (;;) {
       while (!held_.ends_with("NICK")) {
@@ -91,21 +94,40 @@ class conversation {
       }
       co_await server_->write_all("\n");
       const bool is_taken = co_await is_member();
-      if (is_taken) co_return true;
+      if (is_taken || has_ended_) co_return is_taken;
       was_refused_ = true;
     }
   }
   /// True: it is announced. False: it is asked again, or the server has closed.
   rill::task<bool> is_member() {
-    while (!held_.ends_with("NICK")) {
-      const bool came = co_await read_more();
-      if (!came) co_return false;
-      const bool is_announced = held_.find(nick_ + " joined the chat!\n") != std::string::npos;
+    const std::string announcement = nick_ + " joined the chat!";
+    bool goes_on = true;
+    while (goes_on && !is_question()) {
+      const bool is_chunk = held_.ends_with(announcement);
+      bool in_time = true;
+      try {
+        goes_on = co_await rill::with_timeout(is_chunk ? silence_time : answer_time, read_more());
+      } catch (const rill::timeout_error&) {
+        in_time = false;
+      }
+      if (!in_time && is_chunk) {
+        speaks_lines_ = false;
+        show_lines();
+        co_return true;
+      }
+      if (!in_time) {
+        terminal_->show("-- the server does not answer");
+        goes_on = false;
+      }
+      const bool is_announced = held_.find(announcement + '\n') != std::string::npos;
       show_lines();
       if (is_announced) co_return true;
     }
+    has_ended_ = !goes_on;
     co_return false;
   }
+  /// The server asks for a nickname: that is all there is of a line, not the end of one.
+  bool is_question() const { return held_ == "NICK"; }
 
   rill::task<> listen() {
     for (bool goes_on = true; goes_on;) {
@@ -157,6 +179,7 @@ class conversation {
   std::string held_;  // what has come of a line, or the question for a nickname
   bool speaks_lines_ = true;
   bool was_refused_ = false;
+  bool has_ended_ = false;
 };
 
 rill::task<> chat_client(const options& chosen) {

@@ -126,28 +126,50 @@ struct shared_parts {
   std::optional<rill::tls::server_context> tls;
   std::shared_ptr<rill::chat::hub> hub;
   std::optional<rill::chat::log_folder> folder;
-  std::vector<rill::chat::history_log*> logs;  // of each loop
-  std::atomic<unsigned> serving_count = 0;
+  using log_list = std::vector<rill::chat::history_log*>;
+  std::shared_ptr<log_list> logs;           // of each loop, for its thread
+  std::atomic<unsigned> serving_count = 0;  // loops that have begun to
 };
 
-/// A room's members may be on any loop: so the logs end when the last of the loops has drained.
-/// Stands in the frame that awaits a server, which is destroyed when that has drained.
+/// A room's members may be on any loop: so the logs end when the last of the loops has drained that
+/// have begun to serve. Stands in the frame that awaits a server, before anything there may fail;
+/// that is destroyed when the server has drained.
 class logs_ending {
  public:
-  logs_ending(shared_parts& all, rill::loop_group& loops) : all_(&all), loops_(&loops) {}
+  logs_ending(shared_parts& all, rill::loop_group& loops) : all_(&all), loops_(&loops) {
+    ++all.serving_count;
+  }
   logs_ending(const logs_ending&) = delete;
   logs_ending& operator=(const logs_ending&) = delete;
   ~logs_ending() {
     if (--all_->serving_count != 0) return;
     for (unsigned i = 0; i != loops_->size(); ++i) {
-      rill::chat::history_log* const log = all_->logs[i];
-      if (log != nullptr) loops_->at(i).post([log] { log->end(); });
+      // A loop may come to it when everything else here is gone.
+      loops_->at(i).post([logs = all_->logs, i] {
+        if ((*logs)[i] != nullptr) (*logs)[i]->end();
+      });
     }
   }
 
  private:
   shared_parts* all_;
   rill::loop_group* loops_;
+};
+
+/// What is said on a loop goes to its log, for as long as there is one.
+class known_log {
+ public:
+  known_log(shared_parts& all, unsigned index, rill::chat::history_log* log)
+      : kept_(*all.hub, index, log), place_(&(*all.logs)[index]) {
+    *place_ = log;
+  }
+  known_log(const known_log&) = delete;
+  known_log& operator=(const known_log&) = delete;
+  ~known_log() { *place_ = nullptr; }
+
+ private:
+  rill::chat::hub::keeping kept_;
+  rill::chat::history_log** place_;
 };
 
 /// From the beginning of a drain on, members leave without a word to those who are told anyway.
@@ -222,8 +244,7 @@ rill::task<> chat_server(const options& chosen) {
   std::vector<rill::loop*> each;
   for (unsigned i = 0; i != chosen.threads; ++i) each.push_back(&loops.at(i));
   all.hub = rill::chat::hub::make(each, chosen.hub);
-  all.logs.resize(chosen.threads);
-  all.serving_count = chosen.threads;
+  all.logs = std::make_shared<shared_parts::log_list>(chosen.threads);
   if (!chosen.log.empty()) {
     all.folder.emplace(chosen.log);
     const std::vector<rill::chat::kept_event> kept = co_await all.folder->read();
@@ -242,15 +263,14 @@ rill::task<> chat_server(const options& chosen) {
     std::optional<rill::chat::history_log> log;
     if (all.folder) log.emplace(*all.folder, all.hub->at(index));
     const auto write_log = [&] { return log->run(); };
-    all.logs[index] = log ? &*log : nullptr;
-    all.hub->keep(index, all.logs[index]);
-    rill::tcp_listener listener = members.listener(index);
-    if (++all.listening_count == chosen.threads) program::announce(lines);
+    const known_log known(all, index, log ? &*log : nullptr);
     co_await rill::with_nursery([&](rill::nursery& outer) -> rill::task<> {
       const logs_ending end_of_logs(all, loops);
       const rill::chat::writers::ending end_of_writers(here.outgoing);
       if (log) outer.start(write_log);
       outer.start([&] { return here.outgoing.run(); });
+      rill::tcp_listener listener = members.listener(index);
+      if (++all.listening_count == chosen.threads) program::announce(lines);
       co_await rill::with_nursery([&](rill::nursery& servers) -> rill::task<> {
         servers.start(quiet_drain, std::ref(here.part));
         if (pages) {
@@ -283,7 +303,8 @@ int main(int argc, char** argv) {
   key->needs(certificate);
   app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option("--max-connections", chosen.connection_max, "over all loops (what fits)");
+  app.add_option("--max-connections", chosen.connection_max,
+                 "on each of the two ports, over all loops (half of what fits)");
   app.add_option("--max-per-address", chosen.per_address_max,
                  "connections from one address, 0: any number (0)");
   app.add_option("--history", chosen.hub.history_count,
@@ -303,7 +324,8 @@ int main(int argc, char** argv) {
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
   const std::size_t fitting = program::default_connection_max(chosen.threads);
-  if (chosen.connection_max == 0) chosen.connection_max = fitting;
+  // Each port counts for itself, and together they must not take what the log's files need.
+  if (chosen.connection_max == 0) chosen.connection_max = fitting / 2;
   if (chosen.idle_timeout.count() != 0) chosen.session.idle_timeout = chosen.idle_timeout;
   chosen.session.pace.burst =
       static_cast<unsigned>(std::clamp(2 * chosen.session.pace.rate, 1.0, 1e6));

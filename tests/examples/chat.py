@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import socket
@@ -65,9 +66,11 @@ class Peer:
 
 
 class OriginalServer:
-    """What the original server does: a thread for each client, chunks to all others."""
+    """What the original server does: a thread for each client, chunks to all others. `delay` is
+    what a nickname takes to it, and the announcement back, in seconds."""
 
-    def __init__(self):
+    def __init__(self, delay=0):
+        self.delay = delay
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
@@ -82,6 +85,7 @@ class OriginalServer:
                 return
             client.send(b"NICK")
             name = client.recv(1024).decode()
+            time.sleep(self.delay)
             with self.lock:
                 self.clients[client] = name
             self.broadcast(f"{name} joined the chat!".encode())
@@ -333,6 +337,26 @@ class ChatServer(Chat):
             # A busy machine may hold up anything for a while; a stuck member would for ever.
             self.assertLess(slowest, 2)
 
+    def test_it_ends_at_once_whatever_it_has_too_few_descriptors_for(self):
+        with tempfile.TemporaryDirectory() as log:
+            outcomes = set()
+            for count in range(8, 64):
+                with subprocess.Popen(
+                        [programs.program("chat_server"), "--port", "0", "--http-port", "0",
+                         "--threads", "4", "--log", log],
+                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                              (count, count))) as process:
+                    try:
+                        if process.stdout.read(1):  # it has begun: enough
+                            process.terminate()
+                        told = process.communicate(timeout=PATIENCE)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        self.fail(f"with {count} descriptors it never ends")
+                    outcomes.add(process.returncode)
+            self.assertEqual(outcomes, {0, 1}, told)
+
     def test_what_cannot_be_is_one_line(self):
         with self.server() as server:
             self.refused(programs.run("chat_server", "--port", str(server.port), "--http-port", "0"),
@@ -386,6 +410,18 @@ class ChatClient(Chat):
             bob.stdin.close()
             self.assertEqual(bob.wait(PATIENCE), 0)
             self.assertEqual(raw.until(b"left the chat!"), b"bob left the chat!")
+
+    def test_it_talks_to_one_that_is_far_away(self):
+        with OriginalServer(delay=0.3) as server:
+            raw = self.raw(server.port, b"raw")
+            bob = self.client(server.port, "bob")
+            self.assertEqual(self.read_line(bob), b"bob joined the chat!\n")
+            bob.stdin.write(b"hello\n")
+            bob.stdin.flush()
+            # The newline is what it says to servers that know lines.
+            self.assertEqual(raw.until(b"hello"), b"bob joined the chat!\nbob: hello")
+            raw.say(b"raw: hi")
+            self.assertEqual(self.read_line(bob), b"raw: hi\n")
 
     def test_a_taken_name_is_asked_for_again(self):
         with Server("chat_server", "--port", "0", "--http-port", "0") as server:
