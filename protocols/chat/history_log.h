@@ -34,7 +34,7 @@ struct kept_event {
   shared_event what;
 };
 
-/// The files of all shards in one folder, which must exist.
+/// The files of all shards in one folder, which must exist. REQUIRES: no other process has it.
 class log_folder {
  public:
   static constexpr unsigned file_count = 4;  ///< of one shard
