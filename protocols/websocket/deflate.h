@@ -97,6 +97,7 @@ class inflater {
   /// grows beyond `size_max`, whatever the message would become.
   inflate_outcome decompress(std::string_view piece, bool is_last, std::string& to,
                              std::size_t size_max);
+  /// The next message does not refer to those before it.
   void reset() noexcept;
 
  private:

@@ -41,6 +41,8 @@ class handshake_answer {
   std::string extensions;  ///< Sec-WebSocket-Extensions; empty: no field
   negotiated agreed;
 };
+/// Refuses what is no handshake of version 13 (RFC 6455 section 4.2.1), and pages of origins that
+/// may not connect; chooses a subprotocol and compression. Texts refer to `asked` or are constants.
 handshake_answer answer_handshake(const http::request_head& asked, const server_options& options);
 
 /// Sec-WebSocket-Accept for a Sec-WebSocket-Key.
@@ -67,6 +69,7 @@ enum class handshake_fault {
 };
 /// The category "websocket"; the same object in every call.
 const std::error_category& websocket_category() noexcept;
+/// In that category.
 std::error_code make_error_code(handshake_fault fault) noexcept;
 
 /// "WebSocket handshake ws://10.0.0.1/chat: the server has refused it (403)"
@@ -85,6 +88,7 @@ struct handshake_reading {
   std::error_code fault;  ///< 0: the connection is a WebSocket
   negotiated agreed;
 };
+/// Believes only an answer to `key`, with what `options` have offered (RFC 6455 section 4.1).
 handshake_reading read_answer(const http::response_head& answer, std::string_view key,
                               const client_options& options);
 

@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-#include "chat/talker.h"
+#include "chat/page.h"
 #include "sim/storm.h"
 #include <rill/runtime/error.h>
 #include <rill/runtime/sim/exhaustive.h>
@@ -25,6 +25,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using sim::require;
+using test::page;
 using test::talker;
 
 /// What one connection has seen, line by line.
@@ -109,6 +110,41 @@ task<> visit(std::string name, int count, std::chrono::microseconds pause, seen_
   }
 }
 
+/// The same in a browser.
+task<> page_visit(std::string name, int count, std::chrono::microseconds pause, seen_lines& lines,
+                  crowd& all) {
+  const auto note = [&lines](const nlohmann::json& said) {
+    lines.push_back(said["name"].get<std::string>() + ": " + said["text"].get<std::string>());
+  };
+  try {
+    page me = co_await with_timeout(20s, page::connect());
+    co_await me.say(R"({"type":"hello","name":")" + name + "\"}");
+    co_await with_nursery([&](nursery& both) -> task<> {
+      both.start([&]() -> task<> {
+        for (int i = 0; i != count; ++i) {
+          co_await sleep_for(pause);
+          co_await me.say(R"({"type":"say","text":")" + std::to_string(i) + "\"}");
+        }
+        co_await sleep_for(50ms);
+        co_await me.peer.close();
+      });
+      for (;;) {
+        const nlohmann::json came = co_await me.next();
+        if (came.contains("end")) break;
+        if (came["type"] == "room") {
+          for (const nlohmann::json& each : came["history"]) note(each);
+        }
+        if (came["type"] == "message") note(came);
+        if (came["type"] == "missed") lines.emplace_back("-- you missed some");
+      }
+      if (me.peer.is_clean()) ++all.safe_visit_count;
+      both.cancel();
+    });
+  } catch (const io_error&) {
+    // The weather.
+  }
+}
+
 task<> member(unsigned number, unsigned visits, std::uint64_t seed, crowd& all) {
   sim::random_source random(seed, "member", number);
   for (unsigned i = 0; i != visits; ++i) {
@@ -117,7 +153,11 @@ task<> member(unsigned number, unsigned visits, std::uint64_t seed, crowd& all) 
     const auto pause = std::chrono::microseconds(random.below(3'000));
     const auto count = static_cast<int>(random.below(8));
     std::string name = "m" + std::to_string(number) + "x" + std::to_string(i);
-    co_await visit(std::move(name), count, pause, lines, all);
+    if (random.below(3) == 0) {
+      co_await page_visit(std::move(name), count, pause, lines, all);
+    } else {
+      co_await visit(std::move(name), count, pause, lines, all);
+    }
     co_await sleep_for(std::chrono::microseconds(random.below(5'000)));
   }
 }
@@ -125,7 +165,11 @@ task<> member(unsigned number, unsigned visits, std::uint64_t seed, crowd& all) 
 task<> restless_service(test::server_options how) {
   for (;;) {
     try {
-      co_await test::chat_service(how);
+      if (how.is_logged) {
+        co_await test::chat_service(how);
+      } else {
+        co_await test::page_service(how);
+      }
     } catch (const io_error&) {
       // No descriptor, no room on the disk: another try.
     }
