@@ -213,8 +213,8 @@ rill::task<> serve_pages(rill::tcp_listener listener, rill::chat::branch& here, 
   constexpr std::size_t message_size_max = 16 * 1024;  // what a page says is far shorter
   how.connection.limits.message_size_max = message_size_max;
   how.origins = origins;
-  const auto browse = [&here](rill::websocket::connection& peer) {
-    return rill::chat::browse(peer, here);
+  const auto browse = [&here](rill::websocket::connection& peer, rill::drain_signal& drain) {
+    return rill::chat::browse(peer, here, &drain);
   };
   routes.get("/ws", [&](rill::http::request& asked) {
     return rill::websocket::accept(asked, browse, how);

@@ -78,8 +78,8 @@ rill::task<> demo(const options& chosen) {
   routes::add(router, "");
   const auto hub = rill::chat::hub::make({&rill::loop::current()});
   rill::chat::branch members(hub->at(0), rill::chat::session_options());
-  const auto browse = [&](rill::websocket::connection& peer) {
-    return rill::chat::browse(peer, members);
+  const auto browse = [&](rill::websocket::connection& peer, rill::drain_signal& drain) {
+    return rill::chat::browse(peer, members, &drain);
   };
   router.get("/chat", [](rill::http::request&) {
     return rill::http::response::fixed(chat_page, "text/html; charset=utf-8");

@@ -161,6 +161,13 @@ class browser_member final : public member {
     return pace_.next(limits);
   }
   task<> write_queue(websocket::connection& peer);
+  /// Waits until nothing waits to be sent.
+  task<> all_sent() {
+    while (queue().size() != 0) {
+      sent_.reset();
+      co_await sent_.wait();
+    }
+  }
 
  private:
   void wake() noexcept override { ready_.set(); }
@@ -227,6 +234,7 @@ class browser_member final : public member {
 
   branch* branch_;
   rill::event ready_;
+  rill::event sent_;  // some of the queue
   pace pace_;
   unsigned cost_ = 1;  // of what was taken last, in messages
   std::string first_room_;
@@ -243,6 +251,7 @@ task<> browser_member::write_queue(websocket::connection& peer) {
       if (!written_all) co_return;
     }
     sent(pieces);
+    sent_.set();
   }
 }
 
@@ -277,9 +286,17 @@ task<> read_all(websocket::connection& peer, browser_member& me, const session_o
   if (!why.empty()) co_await peer.close(websocket::close_code::policy_violation, why);
 }
 
+task<> say_farewell(websocket::connection& peer, browser_member& me, branch& here,
+                    drain_signal& drain) {
+  co_await drain.wait();
+  here.part.begin_drain();
+  co_await me.all_sent();
+  co_await peer.close(websocket::close_code::going_away, "the server is about to end");
+}
+
 }  // namespace
 
-task<> browse(websocket::connection& peer, branch& here) {
+task<> browse(websocket::connection& peer, branch& here, drain_signal* drain) {
   browser_member me(here);
   address_counter::place counted;
   if (here.addresses != nullptr && !counted.enter(*here.addresses, peer.peer())) {
@@ -292,6 +309,9 @@ task<> browse(websocket::connection& peer, branch& here) {
       co_await me.write_queue(peer);
       both.cancel();
     });
+    if (drain != nullptr) {
+      both.start([&]() -> task<> { co_await say_farewell(peer, me, here, *drain); });
+    }
     co_await read_all(peer, me, here.options);
     both.cancel();
   });

@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include <rill/net/serve.h>
 #include <rill/runtime/nursery.h>
 
 namespace rill::websocket {
@@ -15,6 +14,7 @@ namespace {
 /// What goes from the handshake to the connection.
 struct agreement {
   handler speak;
+  draining_handler speak_draining;  // if there is none of the other
   connection_options options;
   negotiated agreed;
 };
@@ -56,6 +56,13 @@ task<> speak_until_end(const handler& speak, connection& peer) {
 task<> converse(const agreement& with, http::upgraded given) {
   connection peer(std::move(given.stream), role::server, with.options, with.agreed, given.received);
   given.received = std::string();
+  if (with.speak_draining) {
+    drain_signal never;
+    drain_signal& drain = given.drain != nullptr ? *given.drain : never;
+    const handler speak = [&](connection& of) { return with.speak_draining(of, drain); };
+    co_await speak_until_end(speak, peer);
+    co_return;
+  }
   if (given.drain == nullptr) {
     co_await speak_until_end(with.speak, peer);
     co_return;
@@ -67,14 +74,14 @@ task<> converse(const agreement& with, http::upgraded given) {
   });
 }
 
-}  // namespace
-
-http::response accept(const http::request& asked, handler speak, const server_options& options) {
+http::response shake_hands(const http::request& asked, agreement&& how,
+                           const server_options& options) {
   handshake_answer answer = answer_handshake(asked.head(), options);
   constexpr int switching_protocols = 101;
   if (answer.status != switching_protocols) return refusal(answer);
-  const auto with = std::make_shared<agreement>(
-      agreement{std::move(speak), options.connection, std::move(answer.agreed)});
+  const auto with = std::make_shared<agreement>(std::move(how));
+  with->options = options.connection;
+  with->agreed = std::move(answer.agreed);
   http::response made = http::response::upgrade(
       "websocket", [with](http::upgraded given) { return converse(*with, std::move(given)); });
   made.set("Sec-WebSocket-Accept", answer.accept);
@@ -83,6 +90,21 @@ http::response accept(const http::request& asked, handler speak, const server_op
   }
   if (!answer.extensions.empty()) made.set("Sec-WebSocket-Extensions", answer.extensions);
   return made;
+}
+
+}  // namespace
+
+http::response accept(const http::request& asked, handler speak, const server_options& options) {
+  agreement how;
+  how.speak = std::move(speak);
+  return shake_hands(asked, std::move(how), options);
+}
+
+http::response accept(const http::request& asked, draining_handler speak,
+                      const server_options& options) {
+  agreement how;
+  how.speak_draining = std::move(speak);
+  return shake_hands(asked, std::move(how), options);
 }
 
 }  // namespace rill::websocket

@@ -328,6 +328,34 @@ TEST(chat_browser, that_is_held_back_when_the_server_ends_ends_with_it) {
   world.run(service);
 }
 
+TEST(chat_browser, that_reads_slowly_is_sent_what_waits_for_it_when_the_server_ends) {
+  sim::world world(1);
+  auto& server = world.add_host("server", "10.0.0.1");
+  auto& client = world.add_host("client", "10.0.0.2");
+  server_options how;
+  how.session.pace.rate = 0;
+  auto& service = server.run(test::page_service, how, nullptr);
+  world.run_for(1ms);
+  int come = 0;
+  json end;
+  auto& talk = client.run([&]() -> task<> {
+    page slow = co_await page::join("slow");
+    talker speaker = co_await talker::join("speaker");
+    // More than sockets hold, and less than a queue beside them.
+    for (int i = 0; i != 550; ++i) co_await speaker.say(std::string(1000, 'x') + "\n");
+    co_await sleep_for(1s);
+    service.cancel();
+    while (!end.contains("end")) {
+      end = co_await slow.find("message");
+      if (!end.contains("end")) ++come;
+    }
+  });
+  world.run(talk);
+  world.run(service);
+  EXPECT_EQ(come, 550);
+  EXPECT_EQ(end["end"], "1001 the server is about to end");
+}
+
 void one_browser(sim::trial& run) {
   sim::host& server = run.world().add_host("server", "10.0.0.1");
   sim::host& client = run.world().add_host("client", "10.0.0.2");

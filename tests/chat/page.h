@@ -31,7 +31,9 @@ inline task<> page_service(server_options how, std::shared_ptr<hub>* seen = null
   address_counter addresses(how.per_address_max);
   if (how.per_address_max != 0) here.addresses = &addresses;
   http::router routes;
-  const auto speak = [&here](websocket::connection& peer) { return browse(peer, here); };
+  const auto speak = [&here](websocket::connection& peer, drain_signal& drain) {
+    return browse(peer, here, &drain);
+  };
   routes.get("/ws",
              [&](http::request& asked) { return websocket::accept(asked, speak, how.pages); });
   co_await with_nursery([&](nursery& both) -> task<> {

@@ -69,6 +69,10 @@ struct site {
     routes.get("/talk", [this](http::request& asked) {
       return accept(asked, [this](connection& peer) { return talk(peer); }, options);
     });
+    routes.get("/last", [this](http::request& asked) {
+      return accept(
+          asked, [this](connection& peer, drain_signal& drain) { return say_last(peer, drain); });
+    });
     routes.use(http::compressed());
   }
   /// Says what it hears, and that it has ended.
@@ -79,6 +83,14 @@ struct site {
       if (!came) break;
       heard.emplace_back(came->data);
     }
+    ended.set();
+  }
+  /// Says something when the server drains.
+  task<> say_last(connection& peer, drain_signal& drain) {
+    begun.set();
+    co_await drain.wait();
+    co_await peer.write_text("last words");
+    co_await peer.close(close_code::going_away);
     ended.set();
   }
   std::string url(const std::string& path) const {
@@ -239,6 +251,17 @@ TEST(websocket_server, closes_with_1001_when_it_drains) {
     EXPECT_EQ(co_await next(second), "closed 1001:the server is about to end");
     co_await here.ended.wait();
     EXPECT_EQ(here.heard, std::vector<std::string>{"on its way"});
+  });
+}
+
+TEST(websocket_server, lets_a_handler_that_is_told_of_the_drain_say_something_more) {
+  with_site([](site& here, nursery& tasks) -> task<> {
+    connection peer = co_await connect(here.url("/last"));
+    co_await here.begun.wait();
+    tasks.cancel();
+    EXPECT_EQ(co_await next(peer), "last words");
+    EXPECT_EQ(co_await next(peer), "closed 1001:");
+    co_await here.ended.wait();
   });
 }
 
