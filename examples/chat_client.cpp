@@ -7,6 +7,7 @@
 // lines are read from standard input and what comes is written to standard output, until the input
 // ends. Works with chat_server and with servers that know chunks only: see `introduce`.
 // Read next: chat_terminal.h.
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -101,29 +102,43 @@ class conversation {
   /// True: it is announced. False: it is asked again, or the server has closed.
   rill::task<bool> is_member() {
     const std::string announcement = nick_ + " joined the chat!";
-    bool goes_on = true;
-    while (goes_on && !is_question()) {
-      const bool is_chunk = held_.ends_with(announcement);
-      bool in_time = true;
+    const auto answer_end = rill::loop_clock::after(rill::loop_clock::now(), answer_time);
+    auto newline_end = rill::loop_clock::time_point::max();
+    for (bool in_time = true; in_time;) {
+      for (std::size_t end; (end = held_.find('\n')) != std::string::npos;) {
+        const std::string line = held_.substr(0, end);
+        if (line.starts_with(announcement)) {
+          speaks_lines_ = line == announcement;  // a chunk follows it otherwise
+          show_lines();
+          co_return true;
+        }
+        show(line);
+        held_.erase(0, end + 1);
+      }
+      if (is_question()) co_return false;
+      if (held_.find(announcement) == std::string::npos) {
+        newline_end = rill::loop_clock::time_point::max();
+      } else {
+        const auto soon = rill::loop_clock::after(rill::loop_clock::now(), silence_time);
+        newline_end = std::min(newline_end, soon);
+      }
+      bool goes_on = true;
       try {
-        goes_on = co_await rill::with_timeout(is_chunk ? silence_time : answer_time, read_more());
+        goes_on = co_await rill::with_deadline(std::min(newline_end, answer_end), read_more());
       } catch (const rill::timeout_error&) {
         in_time = false;
       }
-      if (!in_time && is_chunk) {
-        speaks_lines_ = false;
-        show_lines();
-        co_return true;
-      }
-      if (!in_time) {
-        terminal_->show("-- the server does not answer");
-        goes_on = false;
-      }
-      const bool is_announced = held_.find(announcement + '\n') != std::string::npos;
-      show_lines();
-      if (is_announced) co_return true;
+      has_ended_ = !goes_on;
+      if (has_ended_) co_return false;
     }
-    has_ended_ = !goes_on;
+    if (newline_end != rill::loop_clock::time_point::max()) {
+      speaks_lines_ = false;
+      show_lines();
+      co_return true;
+    }
+    show_rest();
+    terminal_->show("-- the server does not answer");
+    has_ended_ = true;
     co_return false;
   }
   /// The server asks for a nickname: that is all there is of a line, not the end of one.

@@ -423,6 +423,12 @@ class ChatClient(Chat):
             self.assertEqual(raw.until(b"hello"), b"bob joined the chat!\nbob: hello")
             raw.say(b"raw: hi")
             self.assertEqual(self.read_line(bob), b"raw: hi\n")
+            carol = self.client(server.port, "carol")
+            raw.until(b"carol joined the chat!")
+            raw.say(b"raw: hello")
+            # The server may tell it of itself first, or of what was said.
+            self.assertIn(self.read_line(carol), (b"carol joined the chat!raw: hello\n",
+                                                  b"raw: hellocarol joined the chat!\n"))
 
     def test_a_taken_name_is_asked_for_again(self):
         with Server("chat_server", "--port", "0", "--http-port", "0") as server:
