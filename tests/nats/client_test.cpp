@@ -12,9 +12,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/certificates.h"
 #include "nats/nats_server.h"
 #include "nats/nats_world.h"
+#include "support/certificates.h"
 #include <rill/net/tcp.h>
 #include <rill/net/tls/stream.h>
 #include <rill/protocols/nats/client_core.h>
