@@ -73,7 +73,7 @@ task<bool> outbox::stands(std::string subject, std::string message_id, std::erro
     try {
       const auto found =
           co_await over_.find_id(stream_, subject, message_id, last_.value_or(0) + 1);
-      if (found) last_ = *found;
+      if (found) last_ = found;
       co_return found.has_value();
     } catch (const io_error& failed) {
       if (failed.code() == nats_error::closed) throw;
