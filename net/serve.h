@@ -282,10 +282,10 @@ concept connection_handler = requires(Handler& handler, Stream stream, drain_sig
 ///
 /// Cancellation drains: no more is accepted; what the backlog still held is served, as descriptors
 ///   and limits.connection_max allow, which the end of others may take a while to do; connections
-///   whose handler takes no drain_signal, and those that call themselves idle (set_idle), see the
-///   end of their stream after the bytes that have already arrived (shutdown for reading); then,
-///   after limits.drain_timeout or on loop::stop_now(), the rest is cancelled. When the last
-///   handler has ended the chain that awaits serve() is destroyed, as always.
+///   whose handler takes no drain_signal see the end of their stream (shutdown for reading) after
+///   the bytes that have arrived; so do those that call themselves idle (set_idle), once nothing is
+///   there to be read. After limits.drain_timeout or on loop::stop_now() the rest is cancelled.
+///   When the last handler has ended the chain that awaits serve() is destroyed, as always.
 /// Returns: only if somebody else stopped the listener and all its connections have ended.
 /// Errors: of the listener itself, after cancelling the connections; short resources are waited
 ///   out. What a handler throws ends its connection only; see serve_limits::on_error.

@@ -135,8 +135,8 @@ class stream_socket : public socket_base {
   std::size_t unread_size() const noexcept { return socket_->unread_size(); }
 
   /// Nothing has begun on this connection, or something has. While idle it sees the end of its
-  /// stream when serve() drains, also when its handler takes the drain_signal and is to finish what
-  /// has begun. At first it is not idle.
+  /// stream when serve() drains and nothing of it can be read, also when its handler takes the
+  /// drain_signal and is to finish what has begun. At first it is not idle.
   void set_idle(bool idle) noexcept { socket_->is_idle = idle; }
 
   /// SO_LINGER. nullopt: close in the background (the default). 0 s: reset the connection (RST).

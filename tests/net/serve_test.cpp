@@ -20,6 +20,7 @@
 
 #include "support.h"
 #include "support/descriptors.h"
+#include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/run.h>
 #include <rill/runtime/sim/world.h>
@@ -312,6 +313,86 @@ TEST(serve, lets_a_handler_say_farewell_and_cuts_it_after_the_drain_time) {
   });
   EXPECT_TRUE(cut);
   EXPECT_EQ(counts.cut_count, 1U);
+}
+
+TEST(serve, leaves_an_idle_connection_of_which_something_has_come_to_begin_with_it) {
+  event may_look;
+  std::string came;
+  const auto late = [&](tcp_stream peer, drain_signal&) -> task<> {
+    peer.set_idle(true);
+    co_await peer.write_all("x");
+    co_await may_look.wait();
+    peer.set_idle(false);
+    std::string text(4, '\0');
+    co_await peer.read_exactly(text);
+    came = text;
+    co_await peer.write_all("y");
+    co_await peer.read_exactly(text);
+    came += text;
+  };
+  serve_limits limits;
+  limits.drain_timeout = 1h;
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    tcp_stream client;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, late, limits); });
+      client = co_await tcp_stream::connect(listener.local());
+      char byte = 0;
+      co_await client.read(std::span(&byte, 1));
+      co_await client.write_all("head");
+      tasks.start([&]() -> task<> {
+        co_await shielded([&]() -> task<> {
+          co_await test::settle(20);  // the drain has looked
+          may_look.set();
+          char told = 0;
+          co_await client.read(std::span(&told, 1));
+          co_await client.write_all("rest");
+        }());
+      });
+      co_await yield();
+      tasks.cancel();
+    });
+  });
+  EXPECT_EQ(came, "headrest");
+}
+
+TEST(serve, ends_an_idle_connection_later_if_what_had_come_was_too_little_to_begin_with) {
+  event may_look;
+  std::size_t first = 0;
+  std::size_t second = 1;
+  const auto idle = [&](tcp_stream peer, drain_signal&) -> task<> {
+    peer.set_idle(true);
+    co_await peer.write_all("x");
+    co_await may_look.wait();
+    char byte = 0;
+    first = co_await peer.read(std::span(&byte, 1));
+    second = co_await peer.read(std::span(&byte, 1));
+  };
+  serve_limits limits;
+  limits.drain_timeout = 1h;
+  limits.short_pause = 5ms;
+  run_loop([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    tcp_stream client;
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> { co_await serve(listener, idle, limits); });
+      client = co_await tcp_stream::connect(listener.local());
+      char byte = 0;
+      co_await client.read(std::span(&byte, 1));
+      co_await client.write_all("?");
+      tasks.start([&]() -> task<> {
+        co_await shielded([&]() -> task<> {
+          co_await test::settle(20);
+          may_look.set();
+        }());
+      });
+      co_await yield();
+      tasks.cancel();
+    });
+  });
+  EXPECT_EQ(first, 1U);
+  EXPECT_EQ(second, 0U);
 }
 
 TEST(serve, does_not_wait_for_the_drain_time_when_somebody_is_in_a_hurry) {
