@@ -54,6 +54,7 @@ struct options {
   std::vector<std::string> origins;
   unsigned threads = 1;
   std::size_t connection_max = 0;
+  std::size_t page_max = 0;  // connections of the other port
   std::size_t per_address_max = 0;
   rill::chat::hub_options hub;
   rill::chat::session_options session;
@@ -204,7 +205,8 @@ rill::task<> serve_members(rill::tcp_listener listener, rill::chat::branch& here
 }
 
 rill::task<> serve_pages(rill::tcp_listener listener, rill::chat::branch& here, shared_parts& all,
-                         rill::serve_limits limits, const std::vector<std::string>& origins) {
+                         rill::serve_limits limits, std::size_t page_max,
+                         const std::vector<std::string>& origins) {
   rill::http::router routes;
   routes.get("/", [](rill::http::request&) {
     return rill::http::response::fixed(chat_page, "text/html; charset=utf-8");
@@ -221,6 +223,7 @@ rill::task<> serve_pages(rill::tcp_listener listener, rill::chat::branch& here, 
   });
   statistics_page statistics(*all.hub, all.connection_count);
   routes.get("/stats", [&](rill::http::request&) { return statistics.answer(); });
+  limits.connection_max = page_max;
   limits.shared_count = &all.http_count;
   co_await rill::http::serve(listener, routes, rill::http::session_options(), limits);
 }
@@ -275,7 +278,8 @@ rill::task<> chat_server(const options& chosen) {
         servers.start(quiet_drain, std::ref(here.part));
         if (pages) {
           servers.start([&] {
-            return serve_pages(pages->listener(index), here, all, limits, chosen.origins);
+            return serve_pages(pages->listener(index), here, all, limits, chosen.page_max,
+                               chosen.origins);
           });
         }
         co_await serve_members(std::move(listener), here, all, limits);
@@ -303,8 +307,10 @@ int main(int argc, char** argv) {
   key->needs(certificate);
   app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option("--max-connections", chosen.connection_max,
-                 "on each of the two ports, over all loops (half of what fits)");
+  app.add_option(
+      "--max-connections", chosen.connection_max,
+      "on each of the two ports, over all loops (what fits: 7 in 8 for members without a "
+      "browser, 1 for pages and browsers)");
   app.add_option("--max-per-address", chosen.per_address_max,
                  "connections from one address, 0: any number (0)");
   app.add_option("--history", chosen.hub.history_count,
@@ -325,7 +331,8 @@ int main(int argc, char** argv) {
   program::parse_or_exit(app, argc, argv);
   const std::size_t fitting = program::default_connection_max(chosen.threads);
   // Each port counts for itself, and together they must not take what the log's files need.
-  if (chosen.connection_max == 0) chosen.connection_max = fitting / 2;
+  chosen.page_max = chosen.connection_max != 0 ? chosen.connection_max : fitting / 8;
+  if (chosen.connection_max == 0) chosen.connection_max = fitting - fitting / 8;
   if (chosen.idle_timeout.count() != 0) chosen.session.idle_timeout = chosen.idle_timeout;
   chosen.session.pace.burst =
       static_cast<unsigned>(std::clamp(2 * chosen.session.pace.rate, 1.0, 1e6));

@@ -317,7 +317,11 @@ task<> session(Stream stream, branch& here, drain_signal* drain = nullptr) {
       goes_on = bytes && !bytes->empty();
       if (goes_on) rest = me->take(bytes->text());
     }
-    if (!rest.empty()) co_await me->take_slowly(std::move(rest), drain);
+    if (!rest.empty()) {
+      co_await me->take_slowly(std::move(rest), drain);
+      // Who goes on without a pause would never come to the end of what it has sent.
+      if (drain != nullptr && drain->is_draining()) break;
+    }
     if (me->is_done() || !me->stream().is_open()) goes_on = false;
   }
   const bool is_draining = drain != nullptr && drain->is_draining();

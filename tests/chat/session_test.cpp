@@ -467,6 +467,35 @@ TEST(chat_session, a_server_that_ends_tells_one_that_is_read_slowly_at_once) {
   world.run(service);
 }
 
+TEST(chat_session, a_server_that_ends_tells_one_that_never_stops_sending) {
+  sim::world world(1);
+  auto& server = world.add_host("server", "10.0.0.1");
+  auto& client = world.add_host("client", "10.0.0.2");
+  auto& service = server.run(test::chat_service, server_options(), nullptr);
+  world.run_for(1ms);
+  auto& talk = client.run([&]() -> task<> {
+    talker alice = co_await talker::join("alice");
+    std::string much;
+    for (int i = 0; i != 100'000; ++i) much += "y\n";
+    bool has_ended = false;
+    co_await with_nursery([&](nursery& both) -> task<> {
+      both.start([&]() -> task<> {
+        for (;;) co_await alice.say(much);
+      });
+      co_await sleep_for(1s);
+      const auto begin = loop_clock::now();
+      service.cancel();
+      co_await alice.skip_to("-- the server is shutting down\n");
+      EXPECT_LE(loop_clock::now() - begin, 50ms);
+      has_ended = true;
+      both.cancel();
+    });
+    EXPECT_TRUE(has_ended);
+  });
+  world.run(talk);
+  world.run(service);
+}
+
 TEST(chat_session, joining_and_leaving_ten_thousand_times_leaves_nothing_behind) {
   std::shared_ptr<hub> all;
   sim::world_options options;
