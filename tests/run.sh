@@ -17,6 +17,9 @@ esac
 
 werror=OFF
 [[ -n ${CI:-} ]] && werror=ON
-cmake --preset "$preset" -DRILL_BUILD_TESTS=ON -DRILL_INSTALL=ON -DRILL_WERROR=$werror
+# All of it, whatever .ci/run has built in this folder.
+cmake --preset "$preset" -DRILL_BUILD_TESTS=ON -DRILL_INSTALL=ON -DRILL_WERROR=$werror \
+  -DRILL_BUILD_EXAMPLES=ON -DRILL_TEST_FOLDERS= -DRILL_TEST_ROOMS= \
+  -DRILL_BUILD_FUZZERS="${RILL_BUILD_FUZZERS:-OFF}"
 cmake --build --preset "$preset" -j "$(nproc)"
 ctest --preset "$preset" -j 2 "$@"

@@ -413,7 +413,7 @@ class ChatClient(Chat):
             self.assertEqual(raw.until(b"left the chat!"), b"bob left the chat!")
 
     def test_it_talks_to_one_that_is_far_away(self):
-        with OriginalServer(delay=0.3) as server:
+        with OriginalServer(delay=1.5) as server:
             raw = self.raw(server.port, b"raw")
             bob = self.client(server.port, "bob")
             self.assertEqual(self.read_line(bob), b"bob joined the chat!\n")

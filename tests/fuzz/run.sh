@@ -2,9 +2,9 @@
 # Fuzzes:  tests/fuzz/run.sh [SECONDS=60] [TARGET ...]
 # Installs what is missing, builds, and runs every target (or those named) that long, as many at
 # once as there are cores. Each starts from the committed corpus in a copy of it, which stays under
-# build/clang-fuzz/fuzz with the logs and the findings. Ends with 1 if there is a finding.
+# build/PRESET/fuzz with the logs and the findings. Ends with 1 if there is a finding.
 # RILL_FUZZ_JOBS=N: N at once instead.
-# RILL_FUZZ_PRESET=clang-asan: in a build with tests too that has RILL_BUILD_FUZZERS=ON.
+# RILL_FUZZ_PRESET=clang-asan: instead of clang-fuzz, a build with tests that has fuzzers too.
 # RILL_FUZZ_SEED=N: the same inputs in the same order, as long as the code is the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
