@@ -8,16 +8,16 @@
 #include <stdexcept>
 #include <utility>
 
-#include <rill/protocols/http/base64.h>
+#include <rill/net/base64.h>
 #include <rill/protocols/http/head.h>
 #include <rill/protocols/http/text.h>
 
 namespace rill::http {
 namespace {
 
-using detail::decode_base64;
-using detail::encode_base64;
 using detail::has_control;
+using rill::detail::decode_base64;
+using rill::detail::encode_base64;
 
 /// What follows the name of a scheme and blanks (RFC 9110 section 11.4).
 std::optional<std::string_view> after_scheme(std::string_view authorization,

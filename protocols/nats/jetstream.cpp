@@ -7,8 +7,7 @@
 #include <cstddef>
 #include <utility>
 
-#include <openssl/evp.h>
-
+#include <rill/net/base64.h>
 #include <rill/net/printable.h>
 #include <rill/protocols/nats/client_core.h>
 #include <rill/protocols/nats/json.h>
@@ -59,20 +58,6 @@ nats_error code_of(const refusal& of) noexcept {
 bool is_passing(const error& why) noexcept {
   return why.is_timeout() || why.code() == nats_error::no_responders ||
          why.code() == nats_error::disconnected;
-}
-
-std::optional<std::string> decode_base64(const std::string& text) {
-  if (text.size() % 4 != 0) return std::nullopt;
-  std::string bytes(text.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                   reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
-  if (size < 0) return std::nullopt;
-  // OpenSSL counts what the padding stands for, too.
-  std::size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  bytes.resize(static_cast<std::size_t>(size) - std::min<std::size_t>(padding, bytes.size()));
-  return bytes;
 }
 
 stream_info read_stream(const json& answer) {
@@ -330,8 +315,8 @@ stream_message read_message(const json& answer) {
   made.subject = text_of(*found, "subject");
   made.sequence = number_of(*found, "seq");
   made.stored_at = read_time(text_of(*found, "time"));
-  auto data = decode_base64(text_of(*found, "data"));
-  const auto block = decode_base64(text_of(*found, "hdrs"));
+  auto data = rill::detail::decode_base64(text_of(*found, "data"));
+  const auto block = rill::detail::decode_base64(text_of(*found, "hdrs"));
   if (!data || !block || made.sequence == 0) throw wrong();
   made.payload = std::move(*data);
   auto fields = headers::parse(*block);

@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include <rill/protocols/smtp/base64.h>
+#include <rill/net/base64.h>
 
 namespace rill::smtp {
 namespace {
@@ -66,10 +66,11 @@ credentials credentials::bearer(std::string user, std::string token) {
 std::optional<std::string> auth_exchange::initial() const {
   using namespace std::string_literals;
   if (mechanism_ == auth_mechanism::plain) {
-    return mail::to_base64("\0"s + who_->user() + "\0"s + who_->secret());
+    return rill::detail::encode_base64("\0"s + who_->user() + "\0"s + who_->secret());
   }
   if (mechanism_ == auth_mechanism::xoauth2) {
-    return mail::to_base64("user=" + who_->user() + "\1auth=Bearer " + who_->secret() + "\1\1");
+    return rill::detail::encode_base64("user=" + who_->user() + "\1auth=Bearer " + who_->secret() +
+                                       "\1\1");
   }
   return std::nullopt;
 }
@@ -86,11 +87,11 @@ std::optional<std::string> auth_exchange::answer(std::string_view challenge) {
     case auth_mechanism::login:
       // The words of the challenges differ from server to server, their order does not.
       if (step_ > 2) return std::nullopt;
-      return mail::to_base64(step_ == 1 ? who_->user() : who_->secret());
+      return rill::detail::encode_base64(step_ == 1 ? who_->user() : who_->secret());
     case auth_mechanism::cram_md5: {
-      const auto text = mail::from_base64(challenge);
+      const auto text = rill::detail::decode_base64(challenge);
       if (step_ != 1 || !text || text->empty()) return std::nullopt;
-      return mail::to_base64(who_->user() + ' ' + hmac_md5(who_->secret(), *text));
+      return rill::detail::encode_base64(who_->user() + ' ' + hmac_md5(who_->secret(), *text));
     }
   }
   return std::nullopt;

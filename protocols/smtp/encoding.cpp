@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include <rill/net/base64.h>
 #include <rill/protocols/smtp/address.h>
-#include <rill/protocols/smtp/base64.h>
 
 namespace rill::mail {
 namespace {
@@ -33,7 +33,7 @@ std::string encoded_words(std::string_view text) {
   while (!text.empty()) {
     const std::string_view part = whole_characters(text, word_size_max);
     if (!words.empty()) words += ' ';
-    words.append("=?UTF-8?B?").append(to_base64(part)).append("?=");
+    words.append("=?UTF-8?B?").append(rill::detail::encode_base64(part)).append("?=");
     text.remove_prefix(part.size());
   }
   return words;
@@ -185,7 +185,7 @@ std::string to_quoted_printable(std::string_view text) {
 void append_base64_lines(std::string& out, std::string_view bytes) {
   constexpr std::size_t bytes_of_line = fold_size_max / 4 * 3;
   for (std::size_t at = 0; at < bytes.size(); at += bytes_of_line) {
-    out.append(to_base64(bytes.substr(at, bytes_of_line))).append("\r\n");
+    out.append(rill::detail::encode_base64(bytes.substr(at, bytes_of_line))).append("\r\n");
   }
 }
 

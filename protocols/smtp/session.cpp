@@ -9,9 +9,9 @@
 
 #include <openssl/crypto.h>
 
+#include <rill/net/base64.h>
 #include <rill/protocols/smtp/address.h>
 #include <rill/protocols/smtp/auth.h>
-#include <rill/protocols/smtp/base64.h>
 #include <rill/protocols/smtp/data.h>
 #include <rill/runtime/loop.h>
 
@@ -479,10 +479,10 @@ task<> server_session::start_tls() {
 
 /// nullopt: the client has given up, or its answer is not base64, or it is gone.
 task<std::optional<std::string>> server_session::challenge(std::string text) {
-  say(334, mail::to_base64(text));
+  say(334, rill::detail::encode_base64(text));
   const auto line = co_await read_line();
   if (!line || *line == "*") co_return std::nullopt;
-  co_return mail::from_base64(*line);
+  co_return rill::detail::decode_base64(*line);
 }
 
 /// As service::password_of, exceptions included: then nobody is known, and auth() says why.
@@ -506,7 +506,8 @@ bool server_session::check_password(const std::string& user, const std::string& 
 task<bool> server_session::check_login(auth_mechanism mechanism, std::string_view initial,
                                        bool& is_cancelled) {
   std::optional<std::string> first;
-  if (!initial.empty()) first = initial == "=" ? std::string() : mail::from_base64(initial);
+  if (!initial.empty())
+    first = initial == "=" ? std::string() : rill::detail::decode_base64(initial);
   if (initial.empty() && mechanism != auth_mechanism::cram_md5) {
     first = co_await challenge(mechanism == auth_mechanism::login ? "Username:" : "");
   }

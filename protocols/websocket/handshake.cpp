@@ -8,7 +8,7 @@
 
 #include <openssl/evp.h>
 
-#include <rill/protocols/http/base64.h>
+#include <rill/net/base64.h>
 #include <rill/protocols/http/client_request.h>
 #include <rill/protocols/http/text.h>
 #include <rill/protocols/http/values.h>
@@ -35,7 +35,7 @@ std::string list_of(const http::message_head& head, std::string_view name) {
 bool is_key(const http::request_head& asked) {
   const auto key = asked.find("Sec-WebSocket-Key");
   if (!key || asked.count("Sec-WebSocket-Key") != 1) return false;
-  const auto bytes = http::detail::decode_base64(*key);
+  const auto bytes = rill::detail::decode_base64(*key);
   return bytes && bytes->size() == key_size;
 }
 
@@ -135,11 +135,11 @@ std::string accept_of(std::string_view key) {
   if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha1(), nullptr) != 1) {
     throw std::bad_alloc();
   }
-  return http::detail::encode_base64({reinterpret_cast<const char*>(digest), size});
+  return rill::detail::encode_base64({reinterpret_cast<const char*>(digest), size});
 }
 
 std::string key_of(const std::array<std::byte, 16>& random) {
-  return http::detail::encode_base64({reinterpret_cast<const char*>(random.data()), random.size()});
+  return rill::detail::encode_base64({reinterpret_cast<const char*>(random.data()), random.size()});
 }
 
 std::optional<http::url> parse_url(std::string_view text) {

@@ -11,7 +11,7 @@
 
 #include "smtp/peer.h"
 #include "support/certificates.h"
-#include <rill/protocols/smtp/base64.h>
+#include <rill/net/base64.h>
 #include <rill/runtime/sim/world.h>
 
 namespace rill::smtp {
@@ -493,8 +493,9 @@ TEST(smtp_client_tls, and_every_mechanism_work_against_our_own_server) {
         EXPECT_TRUE(service.kept.empty());
       }
       EXPECT_THAT(trace, HasSubstr("AUTH " + std::string(name_of(each)) + " ****"));
-      for (const std::string& shown : {secret, mail::to_base64("ann"), mail::to_base64(secret),
-                                       mail::to_base64(std::string("\0ann\0", 5) + secret)}) {
+      for (const std::string& shown :
+           {secret, rill::detail::encode_base64("ann"), rill::detail::encode_base64(secret),
+            rill::detail::encode_base64(std::string("\0ann\0", 5) + secret)}) {
         EXPECT_THAT(trace, testing::Not(HasSubstr(shown)));
       }
     }

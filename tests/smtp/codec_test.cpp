@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <rill/net/base64.h>
 #include <rill/protocols/smtp/address.h>
 #include <rill/protocols/smtp/auth.h>
-#include <rill/protocols/smtp/base64.h>
 #include <rill/protocols/smtp/command.h>
 #include <rill/protocols/smtp/content.h>
 #include <rill/protocols/smtp/data.h>
@@ -239,33 +239,24 @@ TEST(smtp_envelope, takes_addresses_only) {
 
 // ---------------------------------------------------------------- AUTH
 
-TEST(smtp_auth, base64_is_strict) {
-  for (const std::string& bytes : {""s, "f"s, "fo"s, "foo"s, "foob"s, "\0\xff\x80"s}) {
-    EXPECT_EQ(mail::from_base64(mail::to_base64(bytes)), bytes);
-  }
-  EXPECT_EQ(mail::to_base64("foob"), "Zm9vYg==");
-  for (const char* const text : {"Z", "Zm9", "Zm=v", "Zm9vYh==", "Zm9v YQ", "====", "Zm9v\n"}) {
-    EXPECT_EQ(mail::from_base64(text), std::nullopt) << text;
-  }
-}
-
 TEST(smtp_auth, mechanisms_answer_as_their_rfcs_say) {
   const credentials tim("tim", "tanstaaftanstaaf");
   auth_exchange cram(auth_mechanism::cram_md5, tim);
   EXPECT_EQ(cram.initial(), std::nullopt);
   // RFC 2195 section 2.
-  EXPECT_EQ(cram.answer(mail::to_base64("<1896.697170952@postoffice.reston.mci.net>")),
-            mail::to_base64("tim b913a602c7eda7a495b4e6e7334d3890"));
+  EXPECT_EQ(cram.answer(rill::detail::encode_base64("<1896.697170952@postoffice.reston.mci.net>")),
+            rill::detail::encode_base64("tim b913a602c7eda7a495b4e6e7334d3890"));
   EXPECT_EQ(cram.answer("AAAA"), std::nullopt);
   auth_exchange plain(auth_mechanism::plain, tim);
-  EXPECT_EQ(plain.initial(), mail::to_base64("\0tim\0tanstaaftanstaaf"s));  // RFC 4616 section 4
+  EXPECT_EQ(plain.initial(),
+            rill::detail::encode_base64("\0tim\0tanstaaftanstaaf"s));  // RFC 4616 section 4
   auth_exchange login(auth_mechanism::login, tim);
-  EXPECT_EQ(login.answer("anything"), mail::to_base64("tim"));
-  EXPECT_EQ(login.answer(""), mail::to_base64("tanstaaftanstaaf"));
+  EXPECT_EQ(login.answer("anything"), rill::detail::encode_base64("tim"));
+  EXPECT_EQ(login.answer(""), rill::detail::encode_base64("tanstaaftanstaaf"));
   EXPECT_EQ(login.answer(""), std::nullopt);
   const credentials bearer = credentials::bearer("a@b.c", "token");
   EXPECT_EQ(auth_exchange(auth_mechanism::xoauth2, bearer).initial(),
-            mail::to_base64("user=a@b.c\1auth=Bearer token\1\1"));
+            rill::detail::encode_base64("user=a@b.c\1auth=Bearer token\1\1"));
   EXPECT_THROW(credentials("a\0b"s, "c"), std::invalid_argument);
   EXPECT_THROW(credentials::bearer("a\1b", "c"), std::invalid_argument);
 }

@@ -9,7 +9,7 @@
 
 #include "smtp/peer.h"
 #include "support/certificates.h"
-#include <rill/protocols/smtp/base64.h>
+#include <rill/net/base64.h>
 #include <rill/runtime/sim/world.h>
 #include <rill/runtime/sleep.h>
 
@@ -118,7 +118,8 @@ TEST(smtp_session, lets_nobody_act_as_somebody_else) {
   session_options options;
   options.offers_auth = options.auth_without_tls = true;
   const auto says = [&](const std::string& text) {
-    return codes_for("EHLO me\r\nAUTH PLAIN " + mail::to_base64(text) + "\r\n", options);
+    return codes_for("EHLO me\r\nAUTH PLAIN " + rill::detail::encode_base64(text) + "\r\n",
+                     options);
   };
   EXPECT_EQ(says("bob\0ann\0s3cret"s), "220 250 535");
   EXPECT_EQ(says("ann\0ann\0s3cret"s), "220 250 235");

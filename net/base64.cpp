@@ -1,15 +1,26 @@
 // See base64.h.
-#include <rill/protocols/http/base64.h>
+#include <rill/net/base64.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
-namespace rill::http::detail {
+namespace rill::detail {
 namespace {
 
 constexpr std::string_view alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What each byte stands for; -1: nothing.
+constexpr std::array<signed char, 256> values = [] {
+  std::array<signed char, 256> made{};
+  made.fill(-1);
+  for (std::size_t i = 0; i < alphabet.size(); ++i) {
+    made[static_cast<unsigned char>(alphabet[i])] = static_cast<signed char>(i);
+  }
+  return made;
+}();
 
 }  // namespace
 
@@ -21,8 +32,8 @@ std::optional<std::string> decode_base64(std::string_view text) {
   std::uint32_t bits = 0;
   unsigned count = 0;
   for (const char c : digits) {
-    const std::size_t value = alphabet.find(c);
-    if (value == alphabet.npos) return std::nullopt;
+    const int value = values[static_cast<unsigned char>(c)];
+    if (value < 0) return std::nullopt;
     bits = (bits << 6U | static_cast<std::uint32_t>(value)) & 0xffffU;
     count += 6;
     if (count < 8) continue;
@@ -47,4 +58,4 @@ std::string encode_base64(std::string_view text) {
   return made;
 }
 
-}  // namespace rill::http::detail
+}  // namespace rill::detail
