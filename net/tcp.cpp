@@ -104,8 +104,6 @@ task<tcp_stream> tcp_stream::connect(endpoint to) {
 }
 
 task<tcp_stream> tcp_stream::connect(endpoint to, connection_options options) {
-  if (options.local.kind() != endpoint_kind::unnamed)
-    detail::check_family(options.local, true, "bind");
   tcp_stream stream = open(to);
   stream.prepare(options);
   co_await stream.connect_awaiter(to);
@@ -130,6 +128,7 @@ void tcp_stream::prepare(const connection_options& options) {
     set_number(level, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1, "IP_TRANSPARENT");
   }
   if (options.local.kind() == endpoint_kind::unnamed) return;
+  detail::check_family(options.local, true, "bind");
   kernel& calls = owner_loop().kernel();
   if (options.local.port() == 0) {
     // The port is chosen at connect, when the peer is known too: far more of them are free then.
