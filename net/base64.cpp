@@ -12,12 +12,13 @@ namespace {
 constexpr std::string_view alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What each byte stands for; -1: nothing.
-constexpr std::array<signed char, 256> values = [] {
-  std::array<signed char, 256> made{};
-  made.fill(-1);
+constexpr unsigned char no_digit = 0xff;
+/// What each byte stands for.
+constexpr std::array<unsigned char, 256> values = [] {
+  std::array<unsigned char, 256> made{};
+  made.fill(no_digit);
   for (std::size_t i = 0; i < alphabet.size(); ++i) {
-    made[static_cast<unsigned char>(alphabet[i])] = static_cast<signed char>(i);
+    made[static_cast<unsigned char>(alphabet[i])] = static_cast<unsigned char>(i);
   }
   return made;
 }();
@@ -32,9 +33,9 @@ std::optional<std::string> decode_base64(std::string_view text) {
   std::uint32_t bits = 0;
   unsigned count = 0;
   for (const char c : digits) {
-    const int value = values[static_cast<unsigned char>(c)];
-    if (value < 0) return std::nullopt;
-    bits = (bits << 6U | static_cast<std::uint32_t>(value)) & 0xffffU;
+    const std::uint32_t value = values[static_cast<unsigned char>(c)];
+    if (value == no_digit) return std::nullopt;
+    bits = (bits << 6U | value) & 0xffffU;
     count += 6;
     if (count < 8) continue;
     count -= 8;
