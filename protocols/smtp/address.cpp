@@ -69,6 +69,17 @@ bool is_name(std::string_view text) {
                               "'");
 }
 
+/// Where the address begins after a name: the first '<' that no quotation marks hold.
+std::size_t find_bracket(std::string_view text) {
+  bool is_within = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '<' && !is_within) return i;
+    if (text[i] == '"') is_within = !is_within;
+    if (text[i] == '\\' && is_within) ++i;
+  }
+  return std::string_view::npos;
+}
+
 /// "\"Roe, Ann\"" is Roe, Ann.
 std::string unquoted(std::string_view text) {
   if (!is_quoted(text)) return std::string(text);
@@ -156,7 +167,7 @@ std::optional<mailbox> mailbox::parse(std::string_view text) {
   text = trimmed(text);
   mailbox made;
   if (text.ends_with('>')) {
-    const std::size_t open = text.rfind('<');
+    const std::size_t open = find_bracket(text);
     if (open == std::string_view::npos) return std::nullopt;
     const std::string_view name = trimmed(text.substr(0, open));
     // A quotation mark or bracket that is left would end or begin something in the field.

@@ -219,6 +219,9 @@ TEST(mail_address, mailboxes_have_names) {
   EXPECT_EQ(mail::mailbox(" Ann Roe <a@b.c> ").name(), "Ann Roe");
   EXPECT_EQ(mail::mailbox("\"Roe, \\\"Ann\\\"\" <a@b.c>").name(), "Roe, \"Ann\"");
   EXPECT_EQ(mail::mailbox("<a@b.c>").name(), "");
+  // A bracket within quotation marks is a character as any other.
+  EXPECT_EQ(mail::mailbox("Ann <\"<a\"@b.c>").address(), "\"<a\"@b.c");
+  EXPECT_EQ(mail::mailbox("\"<Ann\" <a@b.c>").name(), "<Ann");
   for (const std::string& text :
        {""s, "Ann"s, "Ann <a@b.c"s, "Ann a@b.c>"s, "A\r\nBcc: x@y <a@b.c>"s, "A <b> <a@b.c>"s,
         "A\0 <a@b.c>"s, "\xff <a@b.c>"s}) {
