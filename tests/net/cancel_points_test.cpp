@@ -130,8 +130,8 @@ visit_outcome visit(const scenario& body, unsigned moment, bool completions_firs
 
 /// Every moment of the session. `expected` names operations that must have been cancelled.
 /// Empty, or at which moment what did not hold.
-std::string cancel_everywhere(const char* name, const scenario& body,
-                              const std::vector<std::string>& expected) {
+[[nodiscard]] std::string cancel_everywhere(const char* name, const scenario& body,
+                                            const std::vector<std::string>& expected) {
   constexpr unsigned moment_max = 10'000;
   std::set<std::string> places;
   unsigned cancellation_count = 0;
@@ -186,57 +186,58 @@ task<> expect_service(endpoint where) {
 }
 
 TEST(cancel_points, tcp_client) {
-  cancel_everywhere("tcp client",
-                    [](trial& run) -> task<> {
-                      tcp_listener listener = tcp_listener::bind(any_port);
-                      const endpoint where = listener.local();
-                      conversation so_far;
-                      co_await with_nursery([&](nursery& others) -> task<> {
-                        others.start(echo_service, std::ref(listener));
-                        co_await run.run([&] { return test::talk(where, so_far); });
-                        require(!run.succeeded() || so_far.answered == 2,
-                                "a whole session has its answers");
-                        co_await expect_service(where);
-                        others.cancel();
-                      });
-                    },
-                    {"connect", "read", "write"});
+  const std::string failure = cancel_everywhere(
+      "tcp client",
+      [](trial& run) -> task<> {
+        tcp_listener listener = tcp_listener::bind(any_port);
+        const endpoint where = listener.local();
+        conversation so_far;
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start(echo_service, std::ref(listener));
+          co_await run.run([&] { return test::talk(where, so_far); });
+          require(!run.succeeded() || so_far.answered == 2, "a whole session has its answers");
+          co_await expect_service(where);
+          others.cancel();
+        });
+      },
+      {"connect", "read", "write"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, tcp_echo_session) {
-  cancel_everywhere("tcp echo session",
-                    [](trial& run) -> task<> {
-                      tcp_listener listener = tcp_listener::bind(any_port);
-                      const endpoint where = listener.local();
-                      co_await with_nursery([&](nursery& others) -> task<> {
-                        others.start([&]() -> task<> {
-                          // Sends more than fits, so that the session has to wait in its answers
-                          // too.
-                          const auto question = test::pattern(std::size_t{2} << 20);
-                          auto stream = co_await tcp_stream::connect(where);
-                          co_await with_nursery([&](nursery& both) -> task<> {
-                            both.start([&]() -> task<> {
-                              const auto sent = co_await as_result(stream.write_all(question));
-                              if (sent) co_await as_result(stream.shutdown_write());
-                            });
-                            co_await test::settle(10);
-                            const auto answer = co_await read_to_the_end(stream);
-                            require(is_beginning(answer, question),
-                                    "what comes back is what was sent, as far as it comes");
-                            require(!run.succeeded() || answer.size() == question.size(),
-                                    "all of it comes back");
-                          });
-                        });
-                        co_await run.run([&]() -> task<> {
-                          tcp_stream peer = co_await listener.accept();
-                          while (auto bytes = co_await peer.read_lease())
-                            co_await peer.write_all(bytes);
-                        });
-                        if (!run.succeeded()) co_await listener.stop();
-                        listener.close();  // a client that was not accepted is reset
-                      });
-                    },
-                    {"accept", "read", "write"});
+  const std::string failure = cancel_everywhere(
+      "tcp echo session",
+      [](trial& run) -> task<> {
+        tcp_listener listener = tcp_listener::bind(any_port);
+        const endpoint where = listener.local();
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start([&]() -> task<> {
+            // Sends more than fits, so that the session has to wait in its answers
+            // too.
+            const auto question = test::pattern(std::size_t{2} << 20);
+            auto stream = co_await tcp_stream::connect(where);
+            co_await with_nursery([&](nursery& both) -> task<> {
+              both.start([&]() -> task<> {
+                const auto sent = co_await as_result(stream.write_all(question));
+                if (sent) co_await as_result(stream.shutdown_write());
+              });
+              co_await test::settle(10);
+              const auto answer = co_await read_to_the_end(stream);
+              require(is_beginning(answer, question),
+                      "what comes back is what was sent, as far as it comes");
+              require(!run.succeeded() || answer.size() == question.size(), "all of it comes back");
+            });
+          });
+          co_await run.run([&]() -> task<> {
+            tcp_stream peer = co_await listener.accept();
+            while (auto bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+          });
+          if (!run.succeeded()) co_await listener.stop();
+          listener.close();  // a client that was not accepted is reset
+        });
+      },
+      {"accept", "read", "write"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, shared_bytes_to_a_slow_peer) {
@@ -276,88 +277,91 @@ TEST(cancel_points, shared_bytes_to_a_slow_peer) {
 }
 
 TEST(cancel_points, udp_exchange) {
-  cancel_everywhere("udp exchange",
-                    [](trial& run) -> task<> {
-                      udp_socket service = udp_socket::bind(any_port);
-                      const endpoint where = service.local();
-                      test::datagram_counts so_far;
-                      co_await with_nursery([&](nursery& others) -> task<> {
-                        others.start([&]() -> task<> {
-                          for (;;) {
-                            const datagram message = co_await service.receive();
-                            co_await as_result(service.send_to(message.bytes(), message.peer()));
-                          }
-                        });
-                        co_await run.run([&] { return test::ask_datagrams(where, so_far); });
-                        require(!run.succeeded() || so_far.answered == 4,
-                                "every question is answered");
-                        test::datagram_counts again;
-                        co_await test::ask_datagrams(where, again);
-                        require(again.answered == 4, "the service goes on");
-                        others.cancel();
-                      });
-                    },
-                    {"recv"});
+  const std::string failure = cancel_everywhere(
+      "udp exchange",
+      [](trial& run) -> task<> {
+        udp_socket service = udp_socket::bind(any_port);
+        const endpoint where = service.local();
+        test::datagram_counts so_far;
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start([&]() -> task<> {
+            for (;;) {
+              const datagram message = co_await service.receive();
+              co_await as_result(service.send_to(message.bytes(), message.peer()));
+            }
+          });
+          co_await run.run([&] { return test::ask_datagrams(where, so_far); });
+          require(!run.succeeded() || so_far.answered == 4, "every question is answered");
+          test::datagram_counts again;
+          co_await test::ask_datagrams(where, again);
+          require(again.answered == 4, "the service goes on");
+          others.cancel();
+        });
+      },
+      {"recv"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, proxy) {
-  cancel_everywhere("proxy",
-                    [](trial& run) -> task<> {
-                      tcp_listener server = tcp_listener::bind(any_port);
-                      tcp_listener middle = tcp_listener::bind(any_port);
-                      const endpoint behind = server.local();
-                      const endpoint where = middle.local();
-                      conversation so_far;
-                      co_await with_nursery([&](nursery& others) -> task<> {
-                        others.start(echo_service, std::ref(server));
-                        others.start([&]() -> task<> {
-                          try {
-                            co_await test::talk(where, so_far);
-                          } catch (const io_error&) {  // the proxy is gone
-                          }
-                        });
-                        co_await run.run([&]() -> task<> {
-                          tcp_stream peer = co_await middle.accept();
-                          co_await test::pass_on(std::move(peer), behind);
-                        });
-                        require(!run.succeeded() || so_far.answered == 2,
-                                "a whole session has its answers");
-                        middle.close();
-                        co_await expect_service(behind);
-                        others.cancel();
-                      });
-                    },
-                    {"accept", "connect", "read"});
+  const std::string failure = cancel_everywhere(
+      "proxy",
+      [](trial& run) -> task<> {
+        tcp_listener server = tcp_listener::bind(any_port);
+        tcp_listener middle = tcp_listener::bind(any_port);
+        const endpoint behind = server.local();
+        const endpoint where = middle.local();
+        conversation so_far;
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start(echo_service, std::ref(server));
+          others.start([&]() -> task<> {
+            try {
+              co_await test::talk(where, so_far);
+            } catch (const io_error&) {  // the proxy is gone
+            }
+          });
+          co_await run.run([&]() -> task<> {
+            tcp_stream peer = co_await middle.accept();
+            co_await test::pass_on(std::move(peer), behind);
+          });
+          require(!run.succeeded() || so_far.answered == 2, "a whole session has its answers");
+          middle.close();
+          co_await expect_service(behind);
+          others.cancel();
+        });
+      },
+      {"accept", "connect", "read"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, file_to_a_socket) {
   const test::temporary_folder folder;
   const auto content = test::pattern(std::size_t{4} << 20);
   const std::string path = folder.made("page", const_buffer(content).text());
-  cancel_everywhere("file to a socket",
-                    [&](trial& run) -> task<> {
-                      tcp_listener listener = tcp_listener::bind(any_port);
-                      const endpoint where = listener.local();
-                      co_await with_nursery([&](nursery& others) -> task<> {
-                        others.start([&]() -> task<> {
-                          auto stream = co_await tcp_stream::connect(where);
-                          co_await test::settle(10);
-                          const auto received = co_await read_to_the_end(stream);
-                          require(is_beginning(received, content), "what comes is the file");
-                          require(!run.succeeded() || received.size() == content.size(),
-                                  "it comes whole");
-                        });
-                        co_await run.run([&]() -> task<> {
-                          tcp_stream peer = co_await listener.accept();
-                          file page = co_await file::open(path);
-                          const file_status status = co_await page.stat();
-                          co_await peer.send_file(page, 0, status.size);
-                          co_await page.close();
-                        });
-                        listener.close();
-                      });
-                    },
-                    {"open", "stat", "poll"});
+  const std::string failure = cancel_everywhere(
+      "file to a socket",
+      [&](trial& run) -> task<> {
+        tcp_listener listener = tcp_listener::bind(any_port);
+        const endpoint where = listener.local();
+        co_await with_nursery([&](nursery& others) -> task<> {
+          others.start([&]() -> task<> {
+            auto stream = co_await tcp_stream::connect(where);
+            co_await test::settle(10);
+            const auto received = co_await read_to_the_end(stream);
+            require(is_beginning(received, content), "what comes is the file");
+            require(!run.succeeded() || received.size() == content.size(), "it comes whole");
+          });
+          co_await run.run([&]() -> task<> {
+            tcp_stream peer = co_await listener.accept();
+            file page = co_await file::open(path);
+            const file_status status = co_await page.stat();
+            co_await peer.send_file(page, 0, status.size);
+            co_await page.close();
+          });
+          listener.close();
+        });
+      },
+      {"open", "stat", "poll"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, resolve_and_connect) {
@@ -461,25 +465,26 @@ TEST(cancel_points, unix_echo_session) {
 }
 
 TEST(cancel_points, channel_between_loops) {
-  cancel_everywhere("channel between loops",
-                    [](trial& run) -> task<> {
-                      remote_channel<int> made(2);
-                      std::vector<int> received;
-                      run.other_thread = std::thread([sender = std::move(made.sender)]() mutable {
-                        int sent = 0;
-                        test::run_loop([&] { return test::send_eight(std::move(sender), sent); });
-                      });
-                      co_await run.run([&]() -> task<> {
-                        auto receiver = std::move(made.receiver);
-                        while (auto value = co_await receiver.receive()) received.push_back(*value);
-                      });
-                      for (std::size_t i = 0; i < received.size(); ++i) {
-                        require(received[i] == static_cast<int>(i),
-                                "values arrive once and in order");
-                      }
-                      require(!run.succeeded() || received.size() == 8, "all of them arrive");
-                    },
-                    {"remote"});
+  const std::string failure = cancel_everywhere(
+      "channel between loops",
+      [](trial& run) -> task<> {
+        remote_channel<int> made(2);
+        std::vector<int> received;
+        run.other_thread = std::thread([sender = std::move(made.sender)]() mutable {
+          int sent = 0;
+          test::run_loop([&] { return test::send_eight(std::move(sender), sent); });
+        });
+        co_await run.run([&]() -> task<> {
+          auto receiver = std::move(made.receiver);
+          while (auto value = co_await receiver.receive()) received.push_back(*value);
+        });
+        for (std::size_t i = 0; i < received.size(); ++i) {
+          require(received[i] == static_cast<int>(i), "values arrive once and in order");
+        }
+        require(!run.succeeded() || received.size() == 8, "all of them arrive");
+      },
+      {"remote"});
+  EXPECT_EQ(failure, "");
 }
 
 TEST(cancel_points, canary_a_session_that_leaves_a_descriptor_open_is_caught) {

@@ -180,6 +180,8 @@ TEST(echo_session, can_be_cancelled_wherever_it_waits) {
           co_await as_result(with_timeout(20ms, pair.first.write_all(large)));
         }
         co_await settle(turns);
+        const std::string tree = loop::current().task_tree();
+        EXPECT_NE(tree.find(turns > 8 ? ": write 127" : ": read 127"), tree.npos) << tree;
         tasks.cancel();
       });
     });
