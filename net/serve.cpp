@@ -25,8 +25,20 @@ void server_base::begin(promise_base& awaiting, task<void> accepting) noexcept {
   accept_chain_->start(accepting.release());
 }
 
+bool server_base::take_place() noexcept {
+  if (limits_.shared_count == nullptr) return !is_full();
+  std::size_t taken = limits_.shared_count->load();
+  do {
+    if (limits_.connection_max != 0 && taken >= limits_.connection_max) return false;
+  } while (!limits_.shared_count->compare_exchange_weak(taken, taken + 1));
+  return true;
+}
+
+void server_base::give_place_back() noexcept {
+  if (limits_.shared_count != nullptr) --*limits_.shared_count;
+}
+
 void server_base::started(connection& made, task<void> root) noexcept {
-  if (limits_.shared_count != nullptr) ++*limits_.shared_count;
   ++counts_->accepted_count;
   if (++counts_->active_count > counts_->active_peak) {
     counts_->active_peak = counts_->active_count;
@@ -162,7 +174,7 @@ void server_base::connection_done(connection& ended, bool completed) noexcept {
     report(ended, static_cast<task_promise<void>*>(ended.root())->exception());
   }
   --counts_->active_count;
-  if (limits_.shared_count != nullptr) --*limits_.shared_count;
+  give_place_back();
   ended.free_root();  // its parameters may refer to the stream that the connection holds
   delete &ended;
   changed_.set();

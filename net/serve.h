@@ -13,6 +13,7 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -45,8 +46,9 @@ struct serve_limits {
   /// Handlers at once; beyond it connections wait in the kernel's backlog. 0: no limit.
   std::size_t connection_max = 0;
   /// Counts the connections of several serve() calls, on several loops, so that connection_max
-  /// holds for all of them together. Must outlive them. Two loops that accept at the very same
-  /// moment may exceed it by one each. nullptr: each for itself.
+  /// holds for all of them together. Must outlive them. A loop that has accepted a connection just
+  /// when another loop took the last place keeps it waiting until a place is free. nullptr: each
+  /// for itself.
   std::atomic<std::size_t>* shared_count = nullptr;
   /// After the cancellation, how long handlers may go on before they are cancelled too, and how
   /// long what waits in the backlog may wait for descriptors, or for its turn.
@@ -118,6 +120,9 @@ class server_base : public scope {
   std::chrono::nanoseconds full_pause() const noexcept {
     return limits_.shared_count != nullptr ? limits_.short_pause : std::chrono::hours(1);
   }
+  /// Counts a connection that is to start; false, and nothing counted, if the server is full.
+  bool take_place() noexcept;
+  void give_place_back() noexcept;
   void started(connection& made, task<void> root) noexcept;
   void never_started(const connection& made, const std::exception_ptr& error) noexcept;
   /// Until a connection has ended or draining begins; at most `limit`.
@@ -198,19 +203,24 @@ class serve_awaiter final : public server_base {
         co_await wait_for_change(full_pause());
         continue;
       }
-      result<stream_type> peer = co_await as_result(listener_->accept());
-      if (peer) {
-        if (start(std::move(*peer))) continue;
-        ++counts_->short_count;
-        co_await wait_for_change(limits_.short_pause);
-      } else if (!co_await accept_failed(peer.error())) {
-        break;
+      if (!held_) {
+        result<stream_type> peer = co_await as_result(listener_->accept());
+        if (!peer) {
+          if (co_await accept_failed(peer.error())) continue;
+          break;
+        }
+        held_.emplace(std::move(*peer));
       }
+      if (start_held()) continue;
+      ++counts_->short_count;
+      co_await wait_for_change(limits_.short_pause);
     }
     begin_drain_time();
     co_await listener_->stop();
     co_await serve_backlog();
     listener_->close();
+    if (held_) ++counts_->cut_count;
+    held_.reset();
     co_await finish_connections(tells_all);
   }
 
@@ -218,10 +228,13 @@ class serve_awaiter final : public server_base {
   task<void> serve_backlog() {
     while (true) {
       if (!is_full()) {
-        result<stream_type> peer = co_await as_result(listener_->accept());
-        if (peer && start(std::move(*peer))) continue;
-        // Stopped and with nothing left to claim it says ECANCELED.
-        if (!peer && !is_shortage(peer.error().code())) co_return;
+        if (!held_) {
+          result<stream_type> peer = co_await as_result(listener_->accept());
+          // Stopped and with nothing left to claim it says ECANCELED.
+          if (!peer && !is_shortage(peer.error().code())) co_return;
+          if (peer) held_.emplace(std::move(*peer));
+        }
+        if (held_ && start_held()) continue;
         ++counts_->short_count;
       }
       if (!co_await wait_in_drain(tells_all)) co_return;
@@ -242,20 +255,26 @@ class serve_awaiter final : public server_base {
     throw_error(cause, subject);
   }
 
-  /// False: there was no memory for it, and the connection is closed.
-  bool start(stream_type&& stream) {
+  /// Gives what is held to the handler, unless another loop has taken the last place. False: there
+  /// was no memory for it, and the connection is closed.
+  bool start_held() {
+    if (!take_place()) return true;
     connection_of* made = nullptr;
     try {
-      made = new connection_of(*this, accept_on(), std::move(stream));
+      made = new connection_of(*this, accept_on(), std::move(*held_));
+      held_.reset();
       if constexpr (takes_drain_signal) {
         started(*made, std::invoke(handler_, std::move(made->stream), drain_));
       } else {
         started(*made, std::invoke(handler_, std::move(made->stream)));
       }
     } catch (const std::bad_alloc&) {
+      give_place_back();
+      held_.reset();
       delete made;
       return false;
     } catch (...) {  // a handler that throws before its coroutine exists
+      give_place_back();
       never_started(*made, std::current_exception());
       delete made;
     }
@@ -266,6 +285,7 @@ class serve_awaiter final : public server_base {
 
   Listener* listener_;
   Handler handler_;
+  std::optional<stream_type> held_;  // accepted, and not given to the handler yet
 };
 
 template <class Handler, class Stream>

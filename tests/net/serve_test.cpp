@@ -116,6 +116,50 @@ TEST(serve, counts_connections_of_several_servers_together) {
   EXPECT_EQ(together.load(), 0U);
 }
 
+TEST(serve, keeps_to_a_limit_that_several_servers_reach_at_the_same_time) {
+  std::atomic<std::size_t> together = 0;
+  std::size_t peak = 0;
+  const auto echo_and_look = [&](tcp_stream peer) -> task<> {
+    peak = std::max(peak, together.load());
+    while (auto bytes = co_await peer.read_lease()) co_await peer.write_all(bytes);
+  };
+  serve_limits limits;
+  limits.connection_max = 1;
+  limits.shared_count = &together;
+  limits.short_pause = 5ms;
+  run_loop([&]() -> task<> {
+    std::vector<tcp_listener> listeners;
+    std::vector<endpoint> locals;
+    for (int i = 0; i < 4; ++i)
+      locals.push_back(listeners.emplace_back(tcp_listener::bind(any_port)).local());
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      for (tcp_listener& each : listeners) {
+        tasks.start([&]() -> task<> { co_await serve(each, echo_and_look, limits); });
+      }
+      co_await test::settle();  // all of them wait in accept
+      std::vector<tcp_stream> clients;
+      for (const endpoint& each : locals) clients.push_back(co_await tcp_stream::connect(each));
+      for (tcp_stream& each : clients) {
+        const std::string reply = co_await exchange(each, "hello");
+        EXPECT_EQ(reply, "hello");
+        co_await each.close();
+      }
+      // Nobody is served beside the one that stays, and what was accepted has its turn in the
+      // drain.
+      tcp_stream staying = co_await tcp_stream::connect(locals[0]);
+      const std::string answered = co_await exchange(staying, "one");
+      EXPECT_EQ(answered, "one");
+      tcp_stream waiting = co_await tcp_stream::connect(locals[1]);
+      co_await waiting.write_all("two");
+      co_await test::settle(50);
+      tasks.cancel();
+      co_await staying.close();
+    });
+  });
+  EXPECT_EQ(peak, 1U);
+  EXPECT_EQ(together.load(), 0U);
+}
+
 std::string reported;
 
 TEST(serve, goes_on_when_a_handler_throws_and_tells_whoever_asked) {
@@ -669,6 +713,46 @@ TEST(serve, closes_its_listener_when_that_fails) {
     EXPECT_FALSE(listener.is_open());
   });
 }
+
+class sim_serve_short : public testing::TestWithParam<int> {};
+
+TEST_P(sim_serve_short, waits_without_spinning_and_answers_all) {
+  serve_statistics counts;
+  serve_limits limits;
+  limits.statistics = &counts;
+  int answered = 0;
+  sim::world world(1);
+  sim::host& server = world.add_host("server", "10.0.0.1");
+  sim::host& client = world.add_host("client", "10.0.0.2");
+  const endpoint where(address::v4(10, 0, 0, 1), 7);
+  sim::program& service = server.run([&]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(where);
+    co_await serve(listener, echo, limits);
+  });
+  // Whatever accept is asked for in these first moments is refused.
+  std::optional<sim::fault_guard> failing(
+      world.inject(sim::failure("accept_multishot", GetParam())));
+  world.run_for(1s);
+  sim::program& asking = client.run([&]() -> task<> {
+    for (int i = 0; i < 5; ++i) {
+      tcp_stream stream = co_await tcp_stream::connect(where);
+      const std::string reply = co_await exchange(stream, "hello");
+      if (reply == "hello") ++answered;
+    }
+  });
+  world.run_for(1s);
+  EXPECT_EQ(answered, 0);
+  EXPECT_GE(counts.short_count, 10U);  // every 100 ms
+  EXPECT_LE(counts.short_count, 30U);
+  failing.reset();
+  world.run(asking);
+  EXPECT_EQ(answered, 5);
+  service.cancel();
+  world.run();
+}
+
+INSTANTIATE_TEST_SUITE_P(each_error, sim_serve_short,
+                         testing::Values(EMFILE, ENFILE, ENOBUFS, ENOMEM));
 
 TEST(sim_serve, keeps_to_the_limit_of_connections_while_it_drains) {
   for (std::uint64_t seed = 1; seed != 20; ++seed) {
