@@ -14,10 +14,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <rill/net/stream.h>
+#include <rill/runtime/loop.h>
 
 namespace rill {
 
@@ -273,11 +275,22 @@ class buffered_writer {
         : writer_(&writer), bytes_(bytes), flushing_(flushing) {}
 
     bool await_ready() {
-      if (flushing_) return writer_->buffer_.empty();
-      return writer_->try_write(bytes_);
+      is_done_ = flushing_ ? writer_->buffer_.empty() : writer_->try_write(bytes_);
+      return is_done_ && loop::current().may_continue();
     }
     template <class Promise>
     auto await_suspend(std::coroutine_handle<Promise> frame) {
+      using answer = decltype(inner_->await_suspend(frame));
+      if (is_done_) {  // the others' turn
+        frame.promise().owner_chain->yield(frame.promise());
+        if constexpr (std::is_void_v<answer>) {
+          return;
+        } else if constexpr (std::is_same_v<answer, bool>) {
+          return true;
+        } else {
+          return answer(std::noop_coroutine());
+        }
+      }
       inner_.emplace(writer_->send(bytes_));
       inner_->set_deadline(deadline_);
       return inner_->await_suspend(frame);
@@ -303,6 +316,7 @@ class buffered_writer {
     std::int64_t deadline_ = INT64_MAX;
     std::optional<gathered_operation> inner_;
     bool flushing_;
+    bool is_done_ = false;
   };
 
   gathered_operation send(const_buffer bytes) {

@@ -213,7 +213,7 @@ bool shutdown_awaiter::await_ready() noexcept {
   RILL_ASSERT(how_ == SHUT_RD || !socket_->write.has_waiter(),
               "two operations of one kind at once on one object (two writes of one stream, say)");
   status_ = socket_->owner_loop().kernel().shutdown(socket_->read.descriptor, how_);
-  return true;
+  return socket_->owner_loop().may_continue();
 }
 
 rill::result<std::size_t> shutdown_awaiter::take_result() const noexcept {

@@ -385,7 +385,10 @@ class shutdown_awaiter {
   using rill_awaiter = void;
   shutdown_awaiter(socket_state& socket, int how) noexcept : socket_(&socket), how_(how) {}
   bool await_ready() noexcept;
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> frame) const noexcept {
+    frame.promise().owner_chain->yield(frame.promise());  // it is done; the others' turn
+  }
   void await_resume() const;
   rill::result<std::size_t> take_result() const noexcept;
   void set_deadline(std::int64_t) noexcept {}

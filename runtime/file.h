@@ -154,7 +154,14 @@ class open_awaiter final : public file_awaiter {
   ~open_awaiter() {
     if (state_ != nullptr) release(state_);
   }
-  bool await_ready() const noexcept { return refused_ != 0; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+    promise_base& mine = frame.promise();
+    if (refused_ != 0)
+      return !mine.owner_chain->on().may_continue() && mine.owner_chain->yield(mine);
+    suspend(mine);
+    return true;
+  }
   result<file> take_result() noexcept;
   file await_resume();
 

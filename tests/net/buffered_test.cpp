@@ -341,6 +341,27 @@ TEST(buffered_writer, goes_on_as_its_reader_does) {
   });
 }
 
+TEST(buffered_writer, that_never_has_to_send_starves_nobody) {
+  run_loop([]() -> task<> {
+    auto pair = memory_stream_pair();
+    writer_type empty(pair.first);
+    writer_type filled(pair.second);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;;) co_await empty.flush();
+      });
+      tasks.start([&]() -> task<> {
+        for (;;) co_await filled.write("");
+      });
+      co_await settle();  // would not come back
+      tasks.cancel();
+    });
+    co_await filled.write("x");
+    co_await filled.flush();
+    EXPECT_EQ(filled.size(), 0U);
+  });
+}
+
 TEST(buffered_writer_death_test, is_of_no_use_after_a_write_that_failed) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(run_loop([]() -> task<> {

@@ -369,6 +369,20 @@ TEST(tcp_reset, ends_a_write_that_waits) {
 
 // ---------------------------------------------------------------- reading and writing
 
+TEST(tcp_stream, starves_nobody_by_ending_its_writing_again_and_again) {
+  run_loop([]() -> task<> {
+    tcp_listener listener = tcp_listener::bind(any_port);
+    tcp_stream stream = co_await tcp_stream::connect(listener.local());
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;;) co_await stream.shutdown_write();
+      });
+      co_await settle();  // would not come back
+      tasks.cancel();
+    });
+  });
+}
+
 TEST(tcp_stream, reads_exactly_or_leaves_everything_where_it_is) {
   with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
     co_await left.write_all("0123456789");

@@ -222,6 +222,22 @@ TEST_F(file_test, a_path_below_a_folder_stays_there) {
   });
 }
 
+TEST_F(file_test, names_that_are_refused_at_once_starve_nobody) {
+  run_loop([&]() -> task<> {
+    const std::string sly("a\0b", 3);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        for (;;) {
+          const auto opened = co_await as_result(file::open(sly, open_mode::read));
+          EXPECT_FALSE(opened.has_value());
+        }
+      });
+      co_await test::settle();  // would not come back
+      tasks.cancel();
+    });
+  });
+}
+
 TEST_F(file_test, a_file_can_be_made_below_a_folder_and_errors_name_both) {
   run_loop([&]() -> task<> {
     const file root = co_await file::open(path(""), open_mode::directory);
