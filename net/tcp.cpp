@@ -106,6 +106,7 @@ task<tcp_stream> tcp_stream::connect(endpoint to) {
 task<tcp_stream> tcp_stream::connect(endpoint to, connection_options options) {
   tcp_stream stream = open(to);
   stream.prepare(options);
+  if (options.prepare != nullptr) options.prepare(stream);
   co_await stream.connect_awaiter(to);
   co_return stream;
 }
@@ -260,7 +261,8 @@ void describe_queue(const operation& slot, std::string& text) {
   const accept_queue& queue = queue_of(slot);
   const char* before = " ";
   for (const listening& each : queue.sockets) {
-    text += before + local_endpoint(queue.owner_loop(), each.accept.descriptor).to_string();
+    text += before + local_endpoint(queue.owner_loop(), each.accept.descriptor).to_string() +
+            " (descriptor " + std::to_string(each.accept.descriptor) + ')';
     before = ", ";
   }
 }

@@ -185,6 +185,8 @@ struct tcp_info {
 };
 static_assert(std::is_trivially_destructible_v<tcp_info>);
 
+class tcp_stream;
+
 /// What must be set before a connection is begun; everything else is set on the stream afterwards.
 /// What is left as it is costs nothing. Errors: as those of socket_base's setters of the same
 /// names.
@@ -209,6 +211,10 @@ struct connection_options {
   /// IP_TRANSPARENT, IPV6_TRANSPARENT: `local` may be an address that this machine has not, as a
   /// transparent proxy speaks for its client. EPERM without CAP_NET_ADMIN.
   bool transparent = false;
+  /// Called last before the stream connects, for whatever is not named here: TCP_CONGESTION,
+  /// SO_PRIORITY, TCP_FASTOPEN_CONNECT. It has no address yet: what IPv4 and IPv6 have each for
+  /// itself is set by number. What it throws ends the call.
+  void (*prepare)(tcp_stream& unconnected) = nullptr;
 };
 static_assert(std::is_trivially_destructible_v<connection_options>);
 
