@@ -1,8 +1,10 @@
 // The demo: every service of rill in one process on one loop. So far HTTP, echo over TCP and UDP,
 // and a chat.
 //
-//   examples/demo.sh                       builds it, starts it on ports 8080, 8888, 9999, 12345
+//   examples/demo.sh                       builds it, starts it on ports 8080, 8888, 9999, 12345,
+//                                          says what runs where and what to type to try it
 //   build/release/bin/demo --http-port 0 --tcp-port 0 --udp-port 0 --chat-port 0
+//                                          the same on free ports, with a "ready: " line for each
 //
 // Read next: echo_server.cpp, http_server.cpp and chat_server.cpp, which are one service each with
 // all its options.
@@ -92,7 +94,8 @@ rill::task<> demo(const options& chosen) {
   limits.shared_count = &connection_count;
   co_await rill::with_nursery([&](rill::nursery& services) -> rill::task<> {
     for (rill::udp_socket& socket : sockets) {
-      services.start(rill::echo::serve_datagrams, std::move(socket), std::string());
+      services.start(rill::echo::serve_datagrams, std::move(socket), std::string(),
+                     limits.drain_timeout);
     }
     services.start([&]() -> rill::task<> {
       co_await rill::http::serve(http, router, rill::http::session_options(), limits);
@@ -107,11 +110,11 @@ rill::task<> demo(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("The rill demo: HTTP, TCP and UDP echo, and a chat in one process, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
-  app.add_option("--http-port", chosen.http_port, "HTTP, 0 for any free port (8080)");
-  app.add_option("--tcp-port", chosen.tcp_port, "TCP echo, 0 for any free port (8888)");
-  app.add_option("--udp-port", chosen.udp_port, "UDP echo, 0 for any free port (9999)");
-  app.add_option("--chat-port", chosen.chat_port, "chat, 0 for any free port (12345)");
+  program::add_host(app, chosen.host, "name or address to listen on (localhost)");
+  program::add_number(app, "--http-port", chosen.http_port, "HTTP, 0 for any free port (8080)");
+  program::add_number(app, "--tcp-port", chosen.tcp_port, "TCP echo, 0 for any free port (8888)");
+  program::add_number(app, "--udp-port", chosen.udp_port, "UDP echo, 0 for any free port (9999)");
+  program::add_number(app, "--chat-port", chosen.chat_port, "chat, 0 for any free port (12345)");
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 

@@ -3,7 +3,7 @@
 //   build/release/bin/udp_echo_server                   ready: udp [::1]:9999
 //                                                       ready: udp 127.0.0.1:9999
 //   echo hello | nc -u -w1 127.0.0.1 9999               hello
-//   Ctrl-C                                              ends with 0
+//   Ctrl-C                                              answers what has come and ends with 0
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -24,7 +24,7 @@ struct options {
   std::uint16_t port = 9999;
   std::string prefix;
   unsigned threads = 1;
-  // Datagrams have no connections: these are taken so that both servers start alike.
+  // Datagrams have no connections: these two are taken so that both servers start alike.
   std::size_t connection_max = 0;
   std::chrono::milliseconds idle_timeout = std::chrono::minutes(5);
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(5);
@@ -56,7 +56,8 @@ rill::task<> udp_echo_server(const options& chosen) {
     }
     co_await rill::with_nursery([&](rill::nursery& tasks) -> rill::task<> {
       for (rill::udp_socket& socket : sockets) {
-        tasks.start(rill::echo::serve_datagrams, std::move(socket), chosen.prefix);
+        tasks.start(rill::echo::serve_datagrams, std::move(socket), chosen.prefix,
+                    chosen.drain_timeout);
       }
       co_return;
     });
@@ -69,14 +70,14 @@ rill::task<> udp_echo_server(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("UDP echo server: sends every datagram back to its sender, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to receive on (localhost)");
-  app.add_option("--port", chosen.port, "port, 0 for any that is free (9999)");
+  program::add_host(app, chosen.host, "name or address to receive on (localhost)");
+  program::add_number(app, "--port", chosen.port, "port, 0 for any that is free (9999)");
   app.add_option("--prefix", chosen.prefix, "text before each message (none)");
-  app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
+  program::add_number(app, "--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option("--max-connections", chosen.connection_max, "no effect: UDP has none");
+  program::add_number(app, "--max-connections", chosen.connection_max, "no effect: UDP has none");
   program::add_duration(app, "--idle-timeout", chosen.idle_timeout, "no effect on UDP");
-  program::add_duration(app, "--drain-timeout", chosen.drain_timeout, "no effect on UDP");
+  program::add_duration(app, "--drain-timeout", chosen.drain_timeout, "for what has arrived (5s)");
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 

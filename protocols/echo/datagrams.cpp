@@ -7,7 +7,12 @@
 #include <initializer_list>
 #include <system_error>
 
+#include <rill/runtime/combine.h>
+#include <rill/runtime/event.h>
+#include <rill/runtime/loop.h>
+#include <rill/runtime/nursery.h>
 #include <rill/runtime/sleep.h>
+#include <rill/runtime/timeout.h>
 
 namespace rill::echo {
 namespace {
@@ -34,19 +39,15 @@ bool concerns_one_answer(const error& cause) {
   return is_one_of(cause, {std::errc::invalid_argument, std::errc::address_not_available});
 }
 
-}  // namespace
-
-task<> serve_datagrams(udp_socket socket, std::string prefix) {
+/// Until `until`, and then until nothing is left that has arrived.
+task<> answer_all(udp_socket& socket, const std::string& prefix, loop_clock::time_point until) {
   const endpoint local = socket.local();
-  // On a wildcard an answer is to leave from the address that was asked: a peer that is connected
-  // takes it from no other, and route alone would choose another on a host with several.
-  const bool is_wildcard = local.is_ip() && local.ip()->address().is_any();
-  if (is_wildcard) socket.set_packet_info(true);
   std::string answer;
   for (;;) {
-    const auto received = co_await as_result(socket.receive());
+    const auto received = co_await as_result(with_deadline(until, socket.receive()));
     if (!received) {
       const error cause = received.error();
+      if (cause == std::errc::timed_out) co_return;
       if (rill::detail::is_shortage(cause.code())) {
         co_await sleep_for(std::chrono::milliseconds(10));
       } else if (!concerns_a_peer(cause)) {
@@ -69,6 +70,37 @@ task<> serve_datagrams(udp_socket socket, std::string prefix) {
       throw_error(cause, local.to_string());
     }
   }
+}
+
+/// Until `stopping` is set, and then the rest.
+task<> answer_until(event& stopping, udp_socket& socket, const std::string& prefix,
+                    std::chrono::nanoseconds drain_timeout) {
+  co_await any_of(answer_all(socket, prefix, loop_clock::time_point::max()), stopping.wait());
+  co_await any_of(answer_all(socket, prefix, loop_clock::now()), sleep_for(drain_timeout),
+                  loop::current().hurry().wait());
+}
+
+}  // namespace
+
+task<> serve_datagrams(udp_socket socket, std::string prefix,
+                       std::chrono::nanoseconds drain_timeout) {
+  // On a wildcard an answer is to leave from the address that was asked: a peer that is connected
+  // takes it from no other, and route alone would choose another on a host with several.
+  const endpoint local = socket.local();
+  if (local.is_ip() && local.ip()->address().is_any()) socket.set_packet_info(true);
+  event stopping;
+  co_await with_nursery([&](nursery& tasks) -> task<> {
+    tasks.start([&]() -> task<> {
+      co_await shielded(answer_until(stopping, socket, prefix, drain_timeout));
+    });
+    struct at_cancellation {
+      ~at_cancellation() { stopping.set(); }
+      event& stopping;
+    };
+    const at_cancellation tells{stopping};
+    event never;
+    co_await never.wait();
+  });
 }
 
 }  // namespace rill::echo

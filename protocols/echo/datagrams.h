@@ -2,6 +2,7 @@
 // Not here: the session over streams (echo.h).
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include <rill/net/udp.h>
@@ -11,6 +12,9 @@ namespace rill::echo {
 
 /// Answers each datagram with one of the same bytes, `prefix` put before them, until cancelled.
 ///
+/// Cancellation: what has arrived by then is answered, until nothing waits any more,
+/// `drain_timeout`
+///   is over or somebody calls loop::stop_now().
 /// Not answered: what came cut short, and what claims to come from port 0 or from the port number
 ///   of this socket, on whatever address: one forged datagram would make the server answer itself,
 ///   or another server like it, for ever. At most one answer a datagram, and without a prefix never
@@ -19,6 +23,7 @@ namespace rill::echo {
 /// Errors: those that one peer causes (unreachable, too large with the prefix) are passed over;
 ///   those of the socket itself are thrown.
 /// Cost: one receive and one send a datagram, no copy without a prefix, no allocation.
-task<> serve_datagrams(udp_socket socket, std::string prefix);
+task<> serve_datagrams(udp_socket socket, std::string prefix,
+                       std::chrono::nanoseconds drain_timeout = std::chrono::seconds(5));
 
 }  // namespace rill::echo

@@ -376,7 +376,7 @@ void expect_no_answer_to_forged_datagrams(const address& on) {
       udp_socket server = udp_socket::bind(endpoint(on, 0));
       const std::uint16_t port = server.local().port();
       const endpoint local(address::loopback_v4(), port);
-      tasks.start(echo::serve_datagrams, std::move(server), std::string());
+      tasks.start(echo::serve_datagrams, std::move(server), std::string(), 5s);
       udp_socket client = udp_socket::bind(any_port);
       send_forged(local, local, "me");
       send_forged(endpoint(address::v4(127, 0, 0, 3), port), local, "me by another name");
@@ -405,7 +405,7 @@ TEST(udp_echo, answers_on_a_wildcard_from_the_address_that_was_asked) {
     co_await with_nursery([&](nursery& tasks) -> task<> {
       udp_socket server = udp_socket::bind(endpoint(address::any_v4(), 0));
       const endpoint asked(address::v4(127, 0, 0, 2), server.local().port());
-      tasks.start(echo::serve_datagrams, std::move(server), std::string());
+      tasks.start(echo::serve_datagrams, std::move(server), std::string(), 5s);
       udp_socket client = udp_socket::open(address_family::ipv4);
       co_await client.connect(asked);  // takes answers from nowhere else
       co_await client.send("hi");
@@ -425,7 +425,7 @@ TEST(udp_echo, goes_on_after_refusals_and_a_burst) {
       const int on = 1;
       server.set_option(IPPROTO_IP, IP_RECVERR,
                         const_buffer(std::as_bytes(std::span<const int>(&on, 1))));
-      tasks.start(echo::serve_datagrams, std::move(server), std::string());
+      tasks.start(echo::serve_datagrams, std::move(server), std::string(), 5s);
       constexpr int refusal_count = 500;
       for (int i = 0; i < refusal_count; ++i) {  // gone before the answer comes
         udp_socket gone = udp_socket::bind(any_port);
@@ -462,12 +462,51 @@ TEST(udp_echo, goes_on_after_refusals_and_a_burst) {
   });
 }
 
+TEST(udp_echo, answers_what_has_arrived_before_it_ends) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    const endpoint local = server.local();
+    udp_socket client = udp_socket::bind(any_port);
+    constexpr std::size_t count = 50;
+    for (std::size_t i = 0; i < count; ++i) co_await client.send_to(std::to_string(i), local);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start([&]() -> task<> {
+        co_await echo::serve_datagrams(std::move(server), std::string("Echo: "));
+      });
+      co_await yield();  // it has begun, and nothing has come to it
+      tasks.cancel();
+      for (std::size_t i = 0; i < count; ++i) {
+        const datagram answer = co_await with_timeout(5s, client.receive());
+        EXPECT_EQ(answer.text(), "Echo: " + std::to_string(i));
+      }
+    });
+  });
+}
+
+TEST(udp_echo, answers_nothing_more_if_somebody_is_in_a_hurry) {
+  run_loop([]() -> task<> {
+    udp_socket server = udp_socket::bind(any_port);
+    const endpoint local = server.local();
+    udp_socket client = udp_socket::bind(any_port);
+    co_await client.send_to("late", local);
+    co_await with_nursery([&](nursery& tasks) -> task<> {
+      tasks.start(
+          [&]() -> task<> { co_await echo::serve_datagrams(std::move(server), std::string()); });
+      co_await yield();
+      loop::current().hurry().set();
+      tasks.cancel();
+    });
+    const auto answer = co_await as_result(with_timeout(0s, client.receive()));
+    EXPECT_FALSE(answer.has_value());
+  });
+}
+
 TEST(udp_echo, answers_with_the_prefix) {
   run_loop([]() -> task<> {
     co_await with_nursery([&](nursery& tasks) -> task<> {
       udp_socket server = udp_socket::bind(any_port);
       const endpoint local = server.local();
-      tasks.start(echo::serve_datagrams, std::move(server), std::string("Echo: "));
+      tasks.start(echo::serve_datagrams, std::move(server), std::string("Echo: "), 5s);
       udp_socket client = udp_socket::bind(any_port);
       co_await client.send_to("hi", local);
       const datagram answer = co_await client.receive();
