@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   CLI::App app("Forwards TCP connections to HOST PORT, until Ctrl-C.");
   app.add_option("HOST", chosen.host, "where to (localhost)");
   app.add_option("PORT", chosen.service, "port number or service name there (8888)");
-  app.add_option("--port", chosen.listen_port, "port to listen on, 0 for any (0)");
+  program::add_number(app, "--port", chosen.listen_port, "port to listen on, 0 for any (0)");
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 

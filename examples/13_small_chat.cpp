@@ -98,7 +98,7 @@ rill::task<> small_chat(std::uint16_t port) {
 int main(int argc, char** argv) {
   std::uint16_t port = 0;
   CLI::App app("A chat on one loop, until Ctrl-C.");
-  app.add_option("--port", port, "port to listen on, 0 for any (0)");
+  program::add_number(app, "--port", port, "port to listen on, 0 for any (0)");
   program::parse_or_exit(app, argc, argv);
   return rill::run(small_chat, port);
 }

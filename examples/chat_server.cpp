@@ -47,7 +47,7 @@ namespace {
 struct options {
   std::string host = "localhost";
   std::uint16_t port = 12345;
-  std::optional<std::uint16_t> http_port = 8081;
+  std::uint16_t http_port = 8081;
   std::string tls_certificate;
   std::string tls_key;
   std::string log;
@@ -230,13 +230,9 @@ rill::task<> serve_pages(rill::tcp_listener listener, rill::chat::branch& here, 
 
 rill::task<> chat_server(const options& chosen) {
   port members(co_await rill::tcp_listener::bind(chosen.host, chosen.port), chosen.threads);
-  std::string lines = program::ready_lines("chat", members.locals);
-  std::optional<port> pages;
-  if (chosen.http_port) {
-    pages.emplace(co_await rill::tcp_listener::bind(chosen.host, *chosen.http_port),
-                  chosen.threads);
-    lines += program::ready_lines("http", pages->locals);
-  }
+  port pages(co_await rill::tcp_listener::bind(chosen.host, chosen.http_port), chosen.threads);
+  const std::string lines =
+      program::ready_lines("chat", members.locals) + program::ready_lines("http", pages.locals);
   shared_parts all(chosen.per_address_max);
   if (!chosen.tls_certificate.empty()) {
     all.tls.emplace(
@@ -276,12 +272,10 @@ rill::task<> chat_server(const options& chosen) {
       if (++all.listening_count == chosen.threads) program::announce(lines);
       co_await rill::with_nursery([&](rill::nursery& servers) -> rill::task<> {
         servers.start(quiet_drain, std::ref(here.part));
-        if (pages) {
-          servers.start([&] {
-            return serve_pages(pages->listener(index), here, all, limits, chosen.page_max,
-                               chosen.origins);
-          });
-        }
+        servers.start([&] {
+          return serve_pages(pages.listener(index), here, all, limits, chosen.page_max,
+                             chosen.origins);
+        });
         co_await serve_members(std::move(listener), here, all, limits);
       });
     });
@@ -294,10 +288,11 @@ rill::task<> chat_server(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("Chat server: rooms for line clients, raw ones and browsers, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
-  app.add_option("--port", chosen.port, "port of the chat, 0 for any that is free (12345)");
-  app.add_option("--http-port", chosen.http_port,
-                 "port of the page and of GET /stats, 0 for any free one (8081)");
+  program::add_host(app, chosen.host, "name or address to listen on (localhost)");
+  program::add_number(app, "--port", chosen.port,
+                      "port of the chat, 0 for any that is free (12345)");
+  program::add_number(app, "--http-port", chosen.http_port,
+                      "port of the page and of GET /stats, 0 for any free one (8081)");
   app.add_option("--origin", chosen.origins,
                  "another site whose pages may connect, as https://example.org; * for all");
   CLI::Option* certificate =
@@ -305,21 +300,21 @@ int main(int argc, char** argv) {
   CLI::Option* key = app.add_option("--tls-key", chosen.tls_key, "file of the key, PEM");
   certificate->needs(key);
   key->needs(certificate);
-  app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
+  program::add_number(app, "--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option(
-      "--max-connections", chosen.connection_max,
+  program::add_number(
+      app, "--max-connections", chosen.connection_max,
       "on each of the two ports, over all loops (what fits: 7 in 8 for members without a "
       "browser, 1 for pages and browsers)");
-  app.add_option("--max-per-address", chosen.per_address_max,
-                 "connections from one address, 0: any number (0)");
-  app.add_option("--history", chosen.hub.history_count,
-                 "messages of a room that who joins is given (100)")
+  program::add_number(app, "--max-per-address", chosen.per_address_max,
+                      "connections from one address, 0: any number (0)");
+  program::add_number(app, "--history", chosen.hub.history_count,
+                      "messages of a room that who joins is given (100)")
       ->check(CLI::Range(std::size_t{0}, std::size_t{100'000}));
   app.add_option("--log", chosen.log, "folder in which the history is kept (in memory only)")
       ->check(CLI::ExistingDirectory);
-  app.add_option("--queue", chosen.hub.queue_size_max,
-                 "bytes that may wait for one member (256 KiB)")
+  program::add_number(app, "--queue", chosen.hub.queue_size_max,
+                      "bytes that may wait for one member (256 KiB)")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--rate", chosen.session.pace.rate,
                  "messages a second of one member, 0: any number (20)")

@@ -4,7 +4,6 @@
 //   build/release/bin/echo_client localhost 1 hello
 //     echo_client: connect localhost:1: [::1]:1: Connection refused; 127.0.0.1:1: ...
 #include <chrono>
-#include <cstdio>
 #include <string>
 
 #include "program.h"
@@ -26,20 +25,25 @@ struct options {
 // An echo without end would fill the memory: nobody types a message of this size.
 constexpr std::size_t reply_size_max = 64 * 1024 * 1024;
 
-rill::task<std::string> exchange(const options& chosen) {
-  rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.port);
-  co_await server.write_all(chosen.message);
+rill::task<std::string> exchange(rill::tcp_stream& server, const std::string& message) {
+  co_await server.write_all(message);
   // Tells the server that this was all. If the connection is over, reading tells why.
   co_await rill::as_result(server.shutdown_write());
   co_return co_await rill::read_all(server, reply_size_max);
 }
 
 rill::task<> echo_client(const options& chosen) {
+  const auto deadline = rill::loop_clock::after(rill::loop_clock::now(), chosen.timeout);
+  rill::connect_options how;
+  how.timeout = chosen.timeout;
+  rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.port, how);
+  const std::string peer = server.peer().to_string();
   try {
-    const std::string reply = co_await rill::with_timeout(chosen.timeout, exchange(chosen));
-    std::printf("%s\n", reply.c_str());
+    const std::string reply =
+        co_await rill::with_deadline(deadline, exchange(server, chosen.message));
+    program::print(reply + '\n');
   } catch (const rill::timeout_error&) {
-    throw rill::timeout_error("no answer from", chosen.host + ':' + chosen.port);
+    throw rill::timeout_error("no answer from", peer);
   }
 }
 

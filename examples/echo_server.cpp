@@ -68,12 +68,13 @@ rill::task<> echo_server(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("TCP echo server: sends back what it receives, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
-  app.add_option("--port", chosen.port, "port, 0 for any that is free (8888)");
+  program::add_host(app, chosen.host, "name or address to listen on (localhost)");
+  program::add_number(app, "--port", chosen.port, "port, 0 for any that is free (8888)");
   app.add_option("--prefix", chosen.prefix, "text before each message (none)");
-  app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
+  program::add_number(app, "--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option("--max-connections", chosen.connection_max, "over all loops (what fits)");
+  program::add_number(app, "--max-connections", chosen.connection_max,
+                      "over all loops (what fits)");
   program::add_duration(app, "--idle-timeout", chosen.idle_timeout, "a silent peer's time (5m)");
   program::add_duration(app, "--drain-timeout", chosen.drain_timeout, "time to finish in (5s)");
   program::add_kernel(app, chosen.kernel);

@@ -187,17 +187,22 @@ rill::task<> http_server(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("HTTP and HTTPS server: pages, files, uploads, events, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
-  app.add_option("--port", chosen.port, "port of HTTP, 0 for any that is free (8080)");
-  CLI::Option* tls = app.add_option("--tls-port", chosen.tls_port, "port of HTTPS (none)");
+  program::add_host(app, chosen.host, "name or address to listen on (localhost)");
+  program::add_number(app, "--port", chosen.port, "port of HTTP, 0 for any that is free (8080)");
+  const auto take_tls_port = [&](const std::string& text) {
+    chosen.tls_port = program::parse_number<std::uint16_t>("--tls-port", text);
+  };
+  CLI::Option* tls =
+      app.add_option_function<std::string>("--tls-port", take_tls_port, "port of HTTPS (none)");
   CLI::Option* certificate =
       app.add_option("--tls-cert", chosen.tls_certificate, "file of the certificates, PEM");
   CLI::Option* key = app.add_option("--tls-key", chosen.tls_key, "file of the key, PEM");
   tls->needs(certificate)->needs(key);
   app.add_option("--root", chosen.root, "folder of /files/ (none)");
-  app.add_option("--threads", chosen.threads, "loops, each on a thread (1)")
+  program::add_number(app, "--threads", chosen.threads, "loops, each on a thread (1)")
       ->check(CLI::Range(1U, 1024U));
-  app.add_option("--max-connections", chosen.connection_max, "over all loops (what fits)");
+  program::add_number(app, "--max-connections", chosen.connection_max,
+                      "over all loops (what fits)");
   app.add_option("--max-body", chosen.body_max, "bytes of a request's body (16 MiB)")
       ->transform(CLI::AsSizeValue(false));
   program::add_duration(app, "--header-timeout", chosen.header_timeout, "to send a head in (10s)");

@@ -206,8 +206,8 @@ rill::task<> mail_sink(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("Receives mail for anybody, and shows it.");
-  app.add_option("--host", chosen.host, "where to listen (localhost)");
-  app.add_option("--port", chosen.port, "(1025)");
+  program::add_host(app, chosen.host, "where to listen (localhost)");
+  program::add_number(app, "--port", chosen.port, "(1025)");
   app.add_option("--format", chosen.format, "text or json (text)")
       ->check(CLI::IsMember({"text", "json"}));
   app.add_option("--maildir", chosen.maildir, "put messages there instead of showing them");
@@ -217,7 +217,7 @@ int main(int argc, char** argv) {
   app.add_option("--user", chosen.user, "require AUTH as this user");
   app.add_option("--password-file", chosen.password_file, "the password ($RILL_PASSWORD)");
   app.add_flag("--auth-without-tls", chosen.auth_without_tls, "also where others can read it");
-  app.add_option("--size-max", chosen.size_max, "bytes of a message (25 MiB)");
+  program::add_number(app, "--size-max", chosen.size_max, "bytes of a message (25 MiB)");
   program::add_kernel(app, chosen.kernel);
   app.callback([&] {
     if (!chosen.user.empty() && chosen.certificate.empty() && !chosen.auth_without_tls) {

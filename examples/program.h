@@ -6,17 +6,21 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <limits>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <rill/net/endpoint.h>
+#include <rill/net/listen.h>
 
 namespace program {
 
@@ -42,6 +46,40 @@ inline CLI::Option* add_duration(CLI::App& app, const std::string& name,
                                  std::chrono::milliseconds& value, const std::string& help) {
   return app.add_option_function<std::string>(
       name, [&value](const std::string& text) { value = parse_duration(text); }, help);
+}
+
+/// Throws CLI::ValidationError for what is no whole number that fits, also for nothing and for -1.
+template <class Number>
+Number parse_number(const std::string& name, const std::string& text) {
+  static_assert(std::is_unsigned_v<Number>);
+  Number value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, status] = std::from_chars(text.data(), end, value);
+  if (status == std::errc() && rest == end) return value;
+  throw CLI::ValidationError(name, "'" + text + "' is no number from 0 to " +
+                                       std::to_string(std::numeric_limits<Number>::max()));
+}
+
+template <class Number>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Number& value,
+                        const std::string& help) {
+  return app.add_option_function<std::string>(
+      name, [&value, name](const std::string& text) { value = parse_number<Number>(name, text); },
+      help);
+}
+
+/// --host, on which a server listens. The empty name, which means every interface, must be meant.
+inline void add_host(CLI::App& app, std::string& host, const std::string& help) {
+  app.add_option("--host", host, help)->check([](const std::string& text) {
+    return std::string(text.empty() ? "is empty; write 0.0.0.0 or :: for every interface" : "");
+  });
+}
+
+/// Prints a client's answer. Throws if it cannot be printed, as to a full disk or a closed pipe.
+inline void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw std::system_error(errno, std::system_category(), "write to the standard output");
+  }
 }
 
 /// --kernel, for rill::run_options::kernel.
@@ -78,10 +116,14 @@ inline std::string ready_lines(const char* kind, const std::vector<rill::endpoin
   return lines;
 }
 
-/// All of it in one write, so that whoever waits for it sees all or nothing.
+/// All of it in one write, so that whoever waits for it sees all or nothing. Before it, on stderr,
+/// what systemd has handed over and nobody has taken: a unit's file and our options do not agree.
 inline void announce(const std::string& lines) {
-  std::fwrite(lines.data(), 1, lines.size(), stdout);
-  std::fflush(stdout);
+  for (const rill::activated_socket& each : rill::activated_listeners()) {
+    std::fprintf(stderr, "a socket that was handed over is not used: %s, %s\n", each.name().c_str(),
+                 each.local().to_string().c_str());
+  }
+  print(lines);
 }
 
 /// Parses the command line, or prints the usage or, in one line, the mistake, and ends the program:

@@ -6,7 +6,6 @@
 //   build/release/bin/resolve_name example.org https    whatever the name servers say
 //   build/release/bin/resolve_name no.such.invalid 80
 //     resolve_name: resolve no.such.invalid: name not found
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -24,7 +23,9 @@ struct options {
 
 rill::task<> resolve_name(const options& chosen) {
   const std::vector<rill::endpoint> found = co_await rill::resolve(chosen.host, chosen.service);
-  for (const rill::endpoint& each : found) std::printf("%s\n", each.to_string().c_str());
+  std::string lines;
+  for (const rill::endpoint& each : found) lines += each.to_string() + '\n';
+  program::print(lines);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 //
 // UDP promises no delivery: without an answer the client gives up after its time-out and exits 1.
 #include <chrono>
-#include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,7 +52,7 @@ rill::task<> udp_echo_client(const options& chosen) {
   std::string asked = chosen.host;
   try {
     const std::string reply = co_await rill::with_timeout(chosen.timeout, ask_any(chosen, asked));
-    std::printf("%s\n", reply.c_str());
+    program::print(reply + '\n');
   } catch (const rill::timeout_error&) {
     throw rill::timeout_error(asked == chosen.host ? "resolve" : "recv", asked);
   }

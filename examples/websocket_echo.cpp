@@ -3,9 +3,9 @@
 //   build/release/bin/websocket_echo           ready: http [::1]:8080
 //                                              ready: http 127.0.0.1:8080
 //   a browser at http://localhost:8080/        type a line, and it comes back
-//   websocket_echo --connect ws://localhost:8080/echo    sends the lines of stdin, prints what
-//   comes Ctrl-C                                     closes each connection with 1001 and ends with
-//   0
+//   websocket_echo --connect ws://localhost:8080/echo
+//                                              sends the lines of stdin and prints what comes
+//   Ctrl-C                                     closes each connection with 1001, ends with 0
 //
 // Read next: protocols/websocket/server.h, connection.h.
 #include <cstdint>
@@ -106,8 +106,8 @@ rill::task<> run(const options& chosen) {
 int main(int argc, char** argv) {
   options chosen;
   CLI::App app("WebSocket echo: a server, or a client, until Ctrl-C.");
-  app.add_option("--host", chosen.host, "name or address to listen on (localhost)");
-  app.add_option("--port", chosen.port, "port, 0 for any that is free (8080)");
+  program::add_host(app, chosen.host, "name or address to listen on (localhost)");
+  program::add_number(app, "--port", chosen.port, "port, 0 for any that is free (8080)");
   app.add_option("--origin", chosen.origins, "whose pages may connect (those of this host)");
   app.add_option("--connect", chosen.connect, "be a client of this URL: ws://... or wss://...");
   program::add_kernel(app, chosen.kernel);

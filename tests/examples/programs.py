@@ -202,11 +202,15 @@ class EchoServer(Programs):
         for name in ("echo_server", "udp_echo_server"):
             self.refused(run(name, "--host", "192.0.2.1"), "192.0.2.1", "Cannot assign")
             self.refused(run(name, "--host", "no.such.invalid"), "no.such.invalid", "not found")
-            self.refused(run(name, "--port", "65536"), "--port")
+            for port in ("65536", "-1", "", "80x"):
+                self.refused(run(name, "--port", port), "--port", f"'{port}'")
+            self.refused(run(name, "--host", ""), "--host", "0.0.0.0")
             self.refused(run(name, "--kernel", "none"), "none")
             self.refused(run(name, "--nonsense"), "nonsense")
         self.refused(run("echo_server", "--idle-timeout", "5x"), "5x")
         self.refused(run("echo_server", "--threads", "0"), "threads")
+        for count in ("-5", "", "many"):
+            self.refused(run("echo_server", "--max-connections", count), f"'{count}'")
 
     def test_a_privileged_port_is_refused_in_one_line(self):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as limit:
@@ -293,6 +297,19 @@ class UdpEchoServer(Programs):
                 asking.sendto(b"x" * 65507, ("127.0.0.1", server.port))
             self.assertEqual(self.ask(server, b"hello"), b"Echo: hello")
 
+    def test_what_has_arrived_is_answered_before_the_end(self):
+        with Server("udp_echo_server", "--port", "0") as server, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(PATIENCE)
+            server.signal(signal.SIGSTOP)
+            for number in range(50):
+                peer.sendto(str(number).encode(), ("127.0.0.1", server.port))
+            server.signal(signal.SIGTERM)
+            server.signal(signal.SIGCONT)
+            answers = [peer.recv(100) for _ in range(50)]
+            self.assertEqual(answers, [str(number).encode() for number in range(50)])
+            self.assertEqual(server.wait(), 0)
+
     def test_several_threads_answer_on_one_port(self):
         with Server("udp_echo_server", "--port", "0", "--threads", "2") as server:
             for number in range(40):
@@ -308,14 +325,14 @@ class SocketActivation(Programs):
         self.addCleanup(shutil.rmtree, self.folder)
         os.chmod(self.folder, 0o755)
 
-    def started(self, name, handed_over):
+    def started(self, name, handed_over, port=0, **more):
         number = handed_over.fileno()
         copy = shutil.copy(program(name), self.folder)
         command = (f'exec 3<&{number}; LISTEN_FDS=1 LISTEN_PID=$$ '
-                   f'exec "{copy}" --port 0 --threads 2')
+                   f'exec "{copy}" --port {port} --threads 2')
         stranger = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         return subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, pass_fds=(number,), **stranger)
+                                stdout=subprocess.PIPE, pass_fds=(number,), **stranger, **more)
 
     def served(self, name, handed_over, ask):
         port = handed_over.getsockname()[1]
@@ -332,6 +349,17 @@ class SocketActivation(Programs):
                 process.kill()
                 process.wait()
             process.stdout.close()
+
+    def test_a_socket_that_the_options_do_not_mean_is_told(self):
+        with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+            free.close()
+            process = self.started("echo_server", other, port, stderr=subprocess.PIPE)
+            self.assertIn(f"127.0.0.1:{port}\n", os.read(process.stdout.fileno(), 4096).decode())
+            process.send_signal(signal.SIGTERM)
+            told = process.communicate(timeout=PATIENCE)[1].decode()
+            self.assertIn(f"not used: unknown, 127.0.0.1:{other.getsockname()[1]}\n", told)
 
     def test_several_threads_serve_one_listener(self):
         def ask(port, message):
@@ -373,6 +401,23 @@ class Clients(Programs):
             port = str(mute.getsockname()[1])
             outcome = run("udp_echo_client", "127.0.0.1", port, "hello", "--timeout", "200ms")
             self.refused(outcome, f"127.0.0.1:{port}", "timed out")
+
+    def test_an_answer_that_cannot_be_printed_is_an_error(self):
+        for kind in ("echo", "udp_echo"):
+            with Server(f"{kind}_server", "--port", "0") as server:
+                command = [program(f"{kind}_client"), "127.0.0.1", str(server.port), "hello"]
+                with open("/dev/full", "w", encoding="ascii") as full:
+                    outcome = subprocess.run(command, stdout=full, stderr=subprocess.PIPE,
+                                             text=True, timeout=PATIENCE, check=False)
+                self.assertEqual(outcome.returncode, 1)
+                self.assertIn("No space left on device", outcome.stderr)
+                reading, writing = os.pipe()
+                os.close(reading)
+                outcome = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE,
+                                         text=True, timeout=PATIENCE, check=False)
+                os.close(writing)
+                self.assertEqual(outcome.returncode, 1)
+                self.assertIn("Broken pipe", outcome.stderr)
 
     def test_a_name_that_does_not_exist_is_told_from_everything_else(self):
         for name in ("echo_client", "udp_echo_client"):
@@ -442,16 +487,41 @@ class Teaching(Programs):
     SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples")
 
     def test_the_programs_print_what_their_first_lines_say(self):
-        for name in ("01_sleeping_tasks", "02_nursery", "03_timeout", "06_simulated_partition"):
+        for name in ("01_sleeping_tasks", "02_nursery", "03_timeout", "06_simulated_partition",
+                     "07_coroutine_by_hand", "08_lazy_tasks", "10_cancellation", "11_traps",
+                     "12_own_protocol"):
             with open(os.path.join(self.SOURCES, name + ".cpp"), encoding="utf-8") as source:
                 head = [line[2:].rstrip() for line in source if line.startswith("//")]
             told = [re.sub(r" {3,}\(.*", "", line[5:]) for line in head if line[:5] == " " * 5]
-            self.assertGreater(len(told), 3, name)
+            self.assertGreater(len(told), 2, name)
             expected = "\n".join(told) + "\n"
             pattern = re.sub(r"\\?\d+(\\\.\d+)?|PORT", r"[0-9.]+", re.escape(expected))
             outcome = run(name)
             self.assertEqual(outcome.returncode, 0, outcome)
             self.assertRegex(outcome.stdout, "^" + pattern + "$")
+
+    def test_the_program_of_the_readme_echoes(self):
+        places = [(socket.AF_INET, "127.0.0.1")] + [(socket.AF_INET6, "::1")] * has_ipv6()
+        for family, host in places:
+            with socket.socket(family) as free:
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    free.bind((host, 8888))
+                except OSError as error:
+                    self.skipTest(f"port 8888: {error.strerror}")
+        with subprocess.Popen([program("00_echo")], stdin=subprocess.DEVNULL) as server:
+            try:
+                end = time.monotonic() + PATIENCE
+                for family, host in places:
+                    with socket.socket(family) as peer:
+                        while peer.connect_ex((host, 8888)) != 0 and time.monotonic() < end:
+                            time.sleep(0.01)
+                        peer.sendall(b"hello")
+                        self.assertEqual(receive(peer, 5), b"hello")
+                server.send_signal(signal.SIGINT)
+                self.assertEqual(server.wait(PATIENCE), 0)
+            finally:
+                server.kill()
 
     def test_a_graceful_shutdown_says_goodbye(self):
         with Server("04_graceful_shutdown", "0") as server, server.connect() as peer:
