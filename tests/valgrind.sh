@@ -17,16 +17,16 @@ cmake --build --preset release -j "$(nproc)" --target rill_for_valgrind
 memcheck() {  # PROGRAM FILTER
   RILL_KERNEL=epoll valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --fair-sched=yes --child-silent-after-fork=yes \
-    build/release/valgrind/valgrind_"$1" --gtest_brief=1 --gtest_filter="$2" \
+    build/release/bin/valgrind_"$1" --gtest_brief=1 --gtest_filter="$2" \
     2> >(grep -v '^--[0-9]*-- ' >&2)
 }
 
 # First what must be found. One by one: the first error would hide that another is missed.
 for canary in reads_a_frame_after_its_end decides_by_what_was_never_written loses_a_frame; do
   code=0
-  memcheck canary "canary.$canary" >build/release/valgrind/canary.log 2>&1 || code=$?
+  memcheck canary "canary.$canary" >build/release/valgrind_canary.log 2>&1 || code=$?
   if ((code != 9)); then
-    cat build/release/valgrind/canary.log
+    cat build/release/valgrind_canary.log
     echo "memcheck did not see what canary.$canary does; the runs after it would prove nothing"
     exit 1
   fi

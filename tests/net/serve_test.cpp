@@ -198,6 +198,7 @@ TEST(serve, names_the_peer_and_what_was_thrown_when_nobody_asked) {
     if (count == 2) throw 5;
     throw io_error(std::make_error_code(std::errc::connection_reset), "read", "somebody");
   };
+  run_loop([]() -> task<> { co_return; });  // what the loop itself may say is said
   testing::internal::CaptureStderr();
   with_server(fail, serve_limits(), [&](endpoint local, nursery&) -> task<> {
     for (const char* what : {"out of order", "unknown exception", ""}) {

@@ -544,7 +544,7 @@ TEST_F(file_test, a_file_of_the_body_is_closed_when_its_nursery_is_cancelled_whi
   ::mkfifo(path("fifo").c_str(), 0600);
   const std::size_t before = open_descriptor_count();
   {
-    loop on(make_kernel("uring"));
+    loop on(make_kernel("auto"));
     bool reading = false;
     const auto owner = [&]() -> task<> {
       co_await with_nursery([&](nursery& tasks) -> task<> {

@@ -128,7 +128,7 @@ TEST(run, a_blocked_io_uring_is_one_line_that_names_cause_and_remedy) {
 TEST(run, the_environment_names_the_kernel_when_the_option_is_auto) {
   child_process child([] {
     ::setenv("RILL_KERNEL", "no-such", 1);
-    if (run(run_options{.kernel = "uring"}, []() -> task<> { co_return; }) != 0) return 99;
+    if (run(run_options{.kernel = "epoll"}, []() -> task<> { co_return; }) != 0) return 99;
     return run([]() -> task<> { co_return; });
   });
   EXPECT_NE(child.rest().find("no kernel is called 'no-such'"), std::string::npos);
@@ -292,7 +292,7 @@ TEST(run, signals_that_come_too_late_do_not_kill) {
 task<file> open_passwd() { co_return co_await file::open("/etc/passwd"); }
 
 TEST(run, a_parameter_of_the_task_that_owns_a_file_ends_with_the_task) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   struct holder {
     std::optional<file> held;
   };
@@ -325,7 +325,7 @@ TEST(run, an_object_that_outlives_the_task_is_named_and_sigterm_ends_the_program
 }
 
 TEST(run, stop_now_ends_a_loop_whose_result_is_an_object) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   std::optional<file> opened;
   std::thread other;
   opened.emplace(on.run([](std::thread& stopper) -> task<file> {
@@ -351,7 +351,7 @@ TEST(run_death_test, a_loop_that_is_left_with_objects_names_them_and_aborts) {
   EXPECT_DEATH(
       {
         std::optional<file> opened;
-        loop on(make_kernel("uring"));
+        loop on(make_kernel("auto"));
         on.run([](std::optional<file>& out) -> task<> {
           out.emplace(co_await open_passwd());
           loop::current().stop_now();
@@ -362,7 +362,7 @@ TEST(run_death_test, a_loop_that_is_left_with_objects_names_them_and_aborts) {
 }
 
 TEST(run, a_stop_that_comes_after_the_end_does_not_end_the_next_run) {
-  loop on(make_kernel("uring"));
+  loop on(make_kernel("auto"));
   on.stop();  // nothing runs yet
   bool reached = false;
   const auto pass = [](bool& out) -> task<> {

@@ -20,6 +20,17 @@ namespace {
 using test::child_process;
 using test::say;
 
+class uring_kernel : public testing::Test {
+ protected:
+  void SetUp() override {
+    try {
+      make_uring_kernel()->open(queue_sizes{});
+    } catch (const kernel_error& error) {
+      GTEST_SKIP() << error.what();
+    }
+  }
+};
+
 /// What a machine says on which io_uring_setup fails with `number`.
 std::string setup_refusal(int number) {
   child_process child([number] {
@@ -37,7 +48,7 @@ std::string setup_refusal(int number) {
   return code == 0 ? text : "exit code " + std::to_string(code);
 }
 
-TEST(uring_kernel, opens_and_enters) {
+TEST_F(uring_kernel, opens_and_enters) {
   const auto made = make_uring_kernel();
   EXPECT_EQ(made->name(), "uring");
   made->open(queue_sizes{});
@@ -46,7 +57,7 @@ TEST(uring_kernel, opens_and_enters) {
   EXPECT_GE(made->ring_descriptor(), 0);
 }
 
-TEST(uring_kernel, each_refusal_of_set_up_names_cause_and_remedy) {
+TEST_F(uring_kernel, each_refusal_of_set_up_names_cause_and_remedy) {
   EXPECT_NE(setup_refusal(EPERM).find("io_uring is blocked (EPERM)"), std::string::npos);
   EXPECT_NE(setup_refusal(EPERM).find("kernel.io_uring_disabled=0"), std::string::npos);
   EXPECT_NE(setup_refusal(EPERM).find("seccomp"), std::string::npos);
@@ -59,7 +70,7 @@ TEST(uring_kernel, each_refusal_of_set_up_names_cause_and_remedy) {
   }
 }
 
-TEST(uring_kernel, sizes_of_the_queues_that_cannot_be_are_refused_as_such) {
+TEST_F(uring_kernel, sizes_of_the_queues_that_cannot_be_are_refused_as_such) {
   using sizes = queue_sizes;
   for (const sizes wrong : {sizes{0, 8}, sizes{8, 0}, sizes{3, 8}, sizes{4, 12}, sizes{16, 8}}) {
     try {
@@ -74,7 +85,7 @@ TEST(uring_kernel, sizes_of_the_queues_that_cannot_be_are_refused_as_such) {
   make_uring_kernel()->open(sizes{1U << 20U, 1U << 21U});  // clamped
 }
 
-TEST(uring_kernel, a_refused_enter_of_the_ring_throws_from_run_and_leaks_nothing) {
+TEST_F(uring_kernel, a_refused_enter_of_the_ring_throws_from_run_and_leaks_nothing) {
   child_process child([] {
     if (!test::refuse_system_call(SYS_io_uring_register, EPERM)) return 99;
     loop on(make_kernel("uring"));
