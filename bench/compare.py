@@ -285,7 +285,7 @@ def circumstances(servers, options):
         f"* kernel: {platform.release()}; compiler: "
         + compiler(program_of(servers[0], options)),
         f"* date: {datetime.date.today().isoformat()}",
-        "* command: `bench/compare.py " + " ".join(sys.argv[1:]) + "`",
+        f"* command: `bench/{pathlib.Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]) + "`",
         "",
     ]
 
@@ -362,7 +362,8 @@ def draw(rows, servers, scenarios, options):
     table = ["scenario " + " ".join(servers)]
     for scenario in scenarios:
         ratios = [summary.get((name, *scenario), {}).get("ratio") for name in servers]
-        table.append(f'"{column_title(*scenario, options)}" '
+        title = column_title(*scenario, options).replace(", ", "\\n")
+        table.append(f'"{title}" '
                      + " ".join("NaN" if r is None else f"{r:.4f}" for r in ratios))
     script = ["$data << END", *table, "END", f"""
 set terminal svg size 1100,420 font "sans-serif,12" background "white"

@@ -1,4 +1,5 @@
-// Echo by a bare io_uring loop: the fastest that the ring can do, and so the limit for rill.
+// Echo by a bare io_uring loop: the least that the ring costs, and so the limit for rill as long as
+// messages are small. With large ones the order of the receives decides (runtime/buffer_pool.h).
 //
 // Every received buffer is sent back from where it lies; see uring_loop.h.
 
