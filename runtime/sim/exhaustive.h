@@ -40,18 +40,22 @@ class trial {
   void settle(std::chrono::nanoseconds duration);
   /// This program is not cancelled when the session has ended: it has to end by itself.
   void wait_for(program& also);
+  /// Whom a program of this scenario waits for may stay away without a word: datagrams are lost, a
+  /// client fails before it comes. Whatever struck, a time-out may then be what says so. Otherwise
+  /// only a crash may make a program wait in vain.
+  void allow_silence() noexcept;
   /// Runs until `session` has ended. Here the point strikes. Afterwards the other programs are
   /// cancelled and run to their end. Interactions of `session`'s host and of `peer` are points; a
   /// name server's are not.
   /// Throws promise_broken when something does not end, when an error that leaves a program does
-  /// not say what happened, or when a descriptor is left open.
+  /// not say what happened or has no cause (whims are none), or when a descriptor is left open.
   void run(program& session, host& peer);
   /// The session's own end has no peer: nothing vanishes.
   void run(program& session);
 
   /// The session ended by itself and without an exception.
   bool succeeded() const noexcept;
-  /// Nothing was made to fail: everything must have worked.
+  /// Nothing was made to fail, though the kernel may have had a whim: everything must have worked.
   bool is_undisturbed() const noexcept;
 
  private:
@@ -66,7 +70,7 @@ struct exhaustive_options {
   std::uint64_t seed = 1;
   bool errors = true;         ///< every interaction, every errno that it can give
   bool whims = true;          ///< every transfer cut short, every multishot ended early, every
-                              ///< completion late or in the overflow list
+                              ///< completion late or in the overflow list: no error may follow
   bool cancellations = true;  ///< every moment, before and after completions were seen
   bool crashes = true;        ///< every moment: the peer is gone, for ever and for an instant
   bool allocations = true;    ///< every allocation, if allocation_fails() is asked
