@@ -4,17 +4,20 @@
 //   build/release/bin/05_tcp_proxy localhost 8888        ready: tcp 127.0.0.1:PORT
 //   build/release/bin/echo_client 127.0.0.1 PORT hello   hello
 //
-// Back-pressure needs no code: a copy reads only when its last write has gone out.
-// Read next: 06_simulated_partition.cpp.
+// Back-pressure needs no code: a direction reads only when its last write has gone out.
+// A connection on which nothing passes for --idle-timeout is given up: a peer that has lost its
+// power says nothing. Read next: 06_simulated_partition.cpp.
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 #include "program.h"
 #include <rill/net/connect.h>
 #include <rill/net/serve.h>
-#include <rill/net/stream.h>
+#include <rill/net/tcp.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/run.h>
+#include <rill/runtime/sleep.h>
 
 namespace {
 
@@ -22,7 +25,38 @@ struct options {
   std::string host = "localhost";
   std::string service = "8888";
   std::uint16_t listen_port = 0;
+  std::chrono::milliseconds idle_timeout = std::chrono::minutes(5);
   std::string kernel = "auto";
+};
+
+/// One connection. It is idle when both directions are: a long download asks for nothing meanwhile.
+class passage {
+ public:
+  passage(rill::tcp_stream& client, rill::tcp_stream& server, std::chrono::milliseconds idle)
+      : client_(&client), server_(&server), idle_(idle) {}
+
+  /// Each direction ends when its sender has finished. If one fails the other is cancelled.
+  rill::task<> both_ways() {
+    co_await rill::all_of(pass(*client_, *server_), pass(*server_, *client_));
+  }
+  rill::task<> until_idle() {
+    while (rill::loop_clock::now() < latest_ + idle_) co_await rill::sleep_until(latest_ + idle_);
+  }
+
+ private:
+  /// As rill::copy, and notes when.
+  rill::task<> pass(rill::tcp_stream& from, rill::tcp_stream& to) {
+    while (rill::lease bytes = co_await from.read_lease()) {
+      co_await to.write_all(bytes);
+      latest_ = rill::loop_clock::now();
+    }
+    co_await to.shutdown_write();  // passes the half-close on
+  }
+
+  rill::tcp_stream* client_;
+  rill::tcp_stream* server_;
+  std::chrono::milliseconds idle_;
+  rill::loop_clock::time_point latest_ = rill::loop_clock::now();
 };
 
 rill::task<> proxy(const options& chosen) {
@@ -32,9 +66,8 @@ rill::task<> proxy(const options& chosen) {
 
   const auto forward = [&](rill::tcp_stream client) -> rill::task<> {
     rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.service);
-    // Each direction ends when its sender has finished, and passes the half-close on. If one fails
-    // the other is cancelled, and both connections are closed.
-    co_await rill::all_of(rill::copy(client, server), rill::copy(server, client));
+    passage both(client, server, chosen.idle_timeout);
+    co_await rill::any_of(both.both_ways(), both.until_idle());
   };
   co_await rill::serve(listener, forward);
 }
@@ -47,6 +80,8 @@ int main(int argc, char** argv) {
   app.add_option("HOST", chosen.host, "where to (localhost)");
   app.add_option("PORT", chosen.service, "port number or service name there (8888)");
   program::add_number(app, "--port", chosen.listen_port, "port to listen on, 0 for any (0)");
+  program::add_duration(app, "--idle-timeout", chosen.idle_timeout,
+                        "give up connections so long idle (5m)");
   program::add_kernel(app, chosen.kernel);
   program::parse_or_exit(app, argc, argv);
 

@@ -543,6 +543,16 @@ class Teaching(Programs):
                 proxy.signal(signal.SIGINT)
                 self.assertEqual(proxy.wait(), 0)
 
+    def test_the_proxy_gives_up_a_connection_on_which_nothing_passes(self):
+        with Server("echo_server", "--port", "0") as target:
+            with Server("05_tcp_proxy", "localhost", str(target.port),
+                        "--idle-timeout", "1s") as proxy, proxy.connect() as peer:
+                for _ in range(4):
+                    time.sleep(0.3)
+                    peer.sendall(b"x")
+                    self.assertEqual(peer.recv(1), b"x")
+                self.assertEqual(peer.recv(1), b"")
+
 
 class Demo(Programs):
     def test_it_serves_http_tcp_udp_and_chat_and_ends_with_0(self):

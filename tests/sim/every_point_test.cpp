@@ -46,7 +46,8 @@ class sim_points : public testing::Test {
 };
 
 TEST_F(sim_points, tcp_echo_session) {
-  visit("tcp echo session", [](sim::trial& run) { test::tcp_echo_scenario(run, test::echo); });
+  visit("tcp echo session",
+        [](sim::trial& run) { test::tcp_echo_scenario(run, test::echo_until_idle); });
 }
 
 TEST_F(sim_points, udp_exchange) {
@@ -263,7 +264,7 @@ TEST_F(sim_points, file_to_a_socket) {
           const auto send_page = [](tcp_stream peer) -> task<> {
             file page = co_await file::open("/srv/page");
             const file_status status = co_await page.stat();
-            co_await peer.send_file(page, 0, status.size);
+            co_await peer.send_file(page, 0, status.size, test::idle_max);
           };
           co_await serve(listener, send_page);
         });

@@ -91,6 +91,26 @@ TEST(sim_points_canary, a_proxy_that_keeps_one_half_open_is_caught) {
   EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=error:"));
 }
 
+TEST(sim_points_canary, a_server_that_waits_for_ever_for_a_client_that_is_lost_is_caught) {
+  const sim::exhaustive_report report = sim::every_point("canary", [](sim::trial& run) {
+    test::tcp_echo_server_scenario(run, test::echo);  // without a deadline
+  });
+  EXPECT_THAT(report.failure, testing::HasSubstr("a task is stuck"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=crash"));
+}
+
+TEST(sim_points_canary, a_proxy_that_waits_for_ever_for_a_server_that_is_lost_is_caught) {
+  const auto pass_on = [](tcp_stream peer) -> task<> {
+    auto target = co_await with_timeout(patience, tcp_stream::connect(at("10.0.0.1:80")));
+    co_await all_of(copy(peer, target), copy(target, peer));
+  };
+  const sim::exhaustive_report report = sim::every_point("canary", [&](sim::trial& run) {
+    test::proxy_itself_scenario(run, pass_on, test::lost_side::server);
+  });
+  EXPECT_THAT(report.failure, testing::HasSubstr("a task is stuck"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=crash"));
+}
+
 TEST(sim_points_canary, a_server_that_loses_its_place_in_a_short_write_is_caught) {
   const sim::exhaustive_report report = sim::every_point(
       "canary",

@@ -13,10 +13,12 @@
 #include <rill/net/stream.h>
 #include <rill/net/tcp.h>
 #include <rill/net/udp.h>
+#include <rill/runtime/combine.h>
 #include <rill/runtime/error.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/remote_channel.h>
 #include <rill/runtime/sim/seeds.h>
+#include <rill/runtime/sleep.h>
 #include <rill/runtime/timeout.h>
 
 namespace rill::test {
@@ -87,13 +89,45 @@ inline task<> ask_datagrams(endpoint where, datagram_counts& so_far) {
   }
 }
 
-/// Passes bytes on, both ways, until both have ended.
+/// How long a server bears a connection on which nothing happens: longer than a client waits.
+inline constexpr std::chrono::seconds idle_max{60};
+
+inline task<> echo_until_idle(tcp_stream peer) {
+  while (auto bytes = co_await with_timeout(idle_max, peer.read_lease())) {
+    co_await with_timeout(idle_max, peer.write_all(bytes));
+  }
+}
+
+/// Both directions of a proxy, which has been idle only when both are.
+class passage {
+ public:
+  passage(tcp_stream& peer, tcp_stream& target) noexcept : peer_(&peer), target_(&target) {}
+
+  task<> both_ways() { co_await all_of(pass(*peer_, *target_), pass(*target_, *peer_)); }
+  task<> until_idle() {
+    while (loop_clock::now() < latest_ + idle_max) co_await sleep_until(latest_ + idle_max);
+    throw timeout_error("pass on", peer_->peer().to_string());
+  }
+
+ private:
+  task<> pass(tcp_stream& from, tcp_stream& to) {
+    while (auto bytes = co_await from.read_lease()) {
+      co_await to.write_all(bytes);
+      latest_ = loop_clock::now();
+    }
+    co_await to.shutdown_write();
+  }
+
+  tcp_stream* peer_;
+  tcp_stream* target_;
+  loop_clock::time_point latest_ = loop_clock::now();
+};
+
+/// Passes bytes on, both ways, until both have ended or nothing has passed for long.
 inline task<> pass_on(tcp_stream peer, endpoint to) {
   auto target = co_await with_timeout(patience, tcp_stream::connect(to));
-  co_await with_nursery([&](nursery& both) -> task<> {
-    both.start([&]() -> task<> { co_await copy(peer, target); });
-    co_await copy(target, peer);
-  });
+  passage both(peer, target);
+  co_await any_of(both.both_ways(), both.until_idle());
 }
 
 /// Sends 0, 1, 2 ... 7.
