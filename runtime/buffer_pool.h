@@ -45,8 +45,9 @@ struct buffer_pool_options {
 /// Bytes received, lent by the loop's pool, returned when the lease is destroyed.
 ///
 /// An empty lease (false) means the end of the stream. Moving hands the loan over; nothing is
-/// copied. REQUIRES: destroyed on the loop's thread, before the loop. A holder that wants to wait
-/// for more bytes of the same peer should copy what it has and release the lease first.
+/// copied. REQUIRES: destroyed on the loop's thread, before the loop, which asserts it. A holder
+/// that wants to wait for more bytes of the same peer should copy what it has and release the lease
+/// first.
 class lease {
  public:
   lease() noexcept {}

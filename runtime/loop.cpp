@@ -88,6 +88,7 @@ loop::~loop() {
   for (detail::message* late = mailbox_.exchange(nullptr); late != nullptr;) {
     std::exchange(late, late->next)->drop();
   }
+  RILL_ASSERT(buffers_.statistics().lent_count == 0, "a loop was destroyed before its leases");
 }
 
 loop& loop::current() noexcept {

@@ -242,6 +242,12 @@ void trial::run(program& session, host* peer) {
   for (program* each : state.waited_for) run_until([&] { return each->has_ended(); });
   in.cancel_programs();
   run_until([&] { return in.living_count == 0; });
+  for (const auto& each : in.programs) {
+    if (each->is_of_group()) continue;  // gone, and its loop has looked for itself
+    const std::uint64_t lent = each->runner().buffers().statistics().lent_count;
+    require(lent == 0, "every buffer has come back; host " + each->on().name + " has lent " +
+                           std::to_string(lent));
+  }
   for (detail::host_state& each : in.hosts) {
     if (each.machine.is_down()) continue;
     const auto rings = static_cast<std::size_t>(

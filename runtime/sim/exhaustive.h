@@ -48,7 +48,8 @@ class trial {
   /// cancelled and run to their end. Interactions of `session`'s host and of `peer` are points; a
   /// name server's are not.
   /// Throws promise_broken when something does not end, when an error that leaves a program does
-  /// not say what happened or has no cause (whims are none), or when a descriptor is left open.
+  /// not say what happened or has no cause (whims are none), or when a descriptor is left open or a
+  /// buffer lent.
   void run(program& session, host& peer);
   /// The session's own end has no peer: nothing vanishes.
   void run(program& session);

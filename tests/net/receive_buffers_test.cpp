@@ -131,5 +131,17 @@ TEST(receive_buffers, shares_few_buffers_among_a_thousand_connections) {
   }());
 }
 
+TEST(receive_buffers_death_test, a_loop_that_is_destroyed_before_a_lease_aborts) {
+  EXPECT_DEATH(
+      {
+        lease kept;
+        with_pair([&](tcp_stream& left, tcp_stream& right) -> task<> {
+          co_await left.write_all("x");
+          kept = co_await right.read_lease();
+        });
+      },
+      "a loop was destroyed before its leases");
+}
+
 }  // namespace
 }  // namespace rill::test

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -153,6 +155,20 @@ TEST(sim_points_canary, a_descriptor_that_is_left_open_is_caught) {
   });
   EXPECT_THAT(report.failure, testing::HasSubstr("no descriptor is left"));
   EXPECT_THAT(report.failure, testing::HasSubstr("cancel"));
+}
+
+TEST(sim_points_canary, a_buffer_that_is_kept_is_caught) {
+  const sim::exhaustive_report report = sim::every_point("canary", [](sim::trial& run) {
+    std::vector<lease> kept;
+    test::tcp_echo_scenario(run, [&](tcp_stream peer) -> task<> {
+      while (auto bytes = co_await with_timeout(test::idle_max, peer.read_lease())) {
+        const auto sent = co_await as_result(with_timeout(test::idle_max, peer.write_all(bytes)));
+        if (!sent) kept.push_back(std::move(bytes));  // and only then
+      }
+    });
+  });
+  EXPECT_THAT(report.failure, testing::HasSubstr("every buffer has come back; host server"));
+  EXPECT_THAT(report.failure, testing::HasSubstr("RILL_SIM_POINT=error:"));
 }
 
 TEST(sim_points_canary, an_error_without_words_is_caught) {
