@@ -37,6 +37,7 @@ bool is_passing(int result) noexcept {
 
 /// As completed_once; an error lasts, where the kernel would tell it once and then an end.
 void completed_read(operation& slot, int result, unsigned flags) noexcept {
+  result = socket_of(slot).unless_lost(result);
   if (result < 0 && !is_passing(result)) socket_of(slot).failure = -result;
   completed_once(slot, result, flags);
 }
@@ -102,6 +103,7 @@ void prepare_send_some(operation& slot, io_uring_sqe& sqe) noexcept {
 /// After a part was sent: true when `slot` goes on in the kernel.
 bool send_more(operation& slot, int result) noexcept {
   if (result <= 0) {
+    socket_of(slot).write_ended(result);
     slot.wake(result == 0 && slot.size != 0 ? -EPIPE : slot.unless_interrupted(result));
     return false;
   }
@@ -201,7 +203,15 @@ const operation_type socket_state::receive_large_type{
 const operation_type socket_state::send_type{"write",         prepare_send, complete_send,
                                              describe_socket, false,        socket_settled};
 const operation_type socket_state::send_some_type{
-    "write", prepare_send_some, completed_once, describe_socket, false, socket_settled};
+    "write",
+    prepare_send_some,
+    [](operation& slot, int result, unsigned flags) noexcept {
+      socket_of(slot).write_ended(result);
+      completed_once(slot, result, flags);
+    },
+    describe_socket,
+    false,
+    socket_settled};
 const operation_type socket_state::send_vector_type{
     "write", prepare_send_vector, complete_send_vector, describe_socket, false, socket_settled};
 const operation_type socket_state::connect_type{"connect",       prepare_connect, completed_once,
@@ -344,6 +354,7 @@ void socket_state::large_completed(int result) noexcept {
 
 /// What a receive brought has been kept: its end, or its failure, and whoever waits.
 void socket_state::received(int result) noexcept {
+  result = unless_lost(result);
   if (result == 0) {
     ended = true;
   } else if (result < 0 && !is_passing(result)) {
@@ -354,6 +365,20 @@ void socket_state::received(int result) noexcept {
     read.wake(1);
   } else if (!read.in_flight()) {
     start_streaming();
+  }
+}
+
+void socket_state::write_ended(int result) noexcept {
+  switch (result) {
+    // Not EPIPE: the reader was told before, or the peer had finished sending, which is its end.
+    case -ECONNRESET:
+    case -ETIMEDOUT:
+    case -EHOSTUNREACH:
+    case -ENETUNREACH:
+      write_loss = static_cast<std::uint8_t>(-result);
+      break;
+    default:
+      break;
   }
 }
 

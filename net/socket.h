@@ -85,6 +85,12 @@ class socket_state {
   void private_completed(int result) noexcept;
   void ready_completed(int result) noexcept;
   void large_completed(int result) noexcept;
+  /// A write has ended with `result`.
+  void write_ended(int result) noexcept;
+  /// What a receive says whose `result` is this.
+  int unless_lost(int result) const noexcept {
+    return result == 0 && write_loss != 0 && !ended ? -write_loss : result;
+  }
   /// The oldest buffer that has arrived, as a lease. REQUIRES: there is one.
   lease pop_lease() noexcept;
   void settled() noexcept;
@@ -153,6 +159,9 @@ class socket_state {
   bool lined_up = false;         ///< for a large receive: neither armed nor idle
   bool private_arrived = false;  ///< a datagram came while the pool was empty
   std::uint8_t full_count = 0;   ///< full, or small, receives in a row
+  /// errno with which a write was told that the connection is lost, or 0. Linux tells that once, to
+  /// whoever asks first, and then a read that the stream has ended.
+  std::uint8_t write_loss = 0;
   /// Buffers waiting: a list through the pool, each an id with the group in the top bit.
   std::uint16_t arrived_first = none;
   std::uint16_t arrived_last = none;

@@ -54,7 +54,8 @@ concept operation_doing = operation_awaiter<Operation> && requires(Operation& op
 ///    Destroying an open stream closes it; nothing needs to be awaited.
 /// 6. Errors: io_error, or with as_result the same as a value. After the peer has closed, reading
 ///    gives what it had sent, unless the connection was reset, and writing gives, once the news
-///    has arrived, EPIPE or ECONNRESET. An error of a direction lasts.
+///    has arrived, EPIPE or ECONNRESET. An error of a direction lasts, and a connection that a
+///    write was told is lost does not end for a read as if the peer had finished.
 /// 7. Concurrency: one read and one write at once. A second read beside a first, or write beside a
 ///    write (shutdown_write() is one), is a programmer's error and asserted.
 /// 8. Cancellation and time-outs (with_timeout(d, stream.read(b)) and the like): a read that ends

@@ -76,6 +76,7 @@ task<std::uint64_t> stream_socket::send_file(const file& source, std::uint64_t o
         if (taken == before) throw_error(room.error(), socket.subject());
       }
     } else if (count != -EINTR) {
+      socket.write_ended(static_cast<int>(count));
       throw_error(error::from_errno(static_cast<int>(-count), "send file"), socket.subject());
     }
   }

@@ -620,5 +620,29 @@ TEST(tcp_stream, can_be_cancelled_at_every_step_of_a_session) {
   EXPECT_GT(steps, 10);
 }
 
+TEST(tcp_reset, that_a_write_is_told_is_no_end_for_the_reads_that_follow) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    right.set_linger(0s);
+    co_await right.close();
+    const auto sent = co_await as_result(left.write_all("x"));
+    EXPECT_TRUE(!sent && sent.error() == std::errc::connection_reset);
+    char buffer[10];
+    const auto read = co_await as_result(left.read(mutable_buffer(buffer)));
+    EXPECT_TRUE(!read && read.error() == std::errc::connection_reset);
+    const auto leased = co_await as_result(left.read_lease());
+    EXPECT_TRUE(!leased && leased.error() == std::errc::connection_reset);
+  });
+}
+
+TEST(tcp_reset, that_a_write_is_told_is_no_end_for_a_lease) {
+  with_pair([](tcp_stream& left, tcp_stream& right) -> task<> {
+    right.set_linger(0s);
+    co_await right.close();
+    co_await as_result(left.write_all("x"));
+    const auto leased = co_await as_result(left.read_lease());
+    EXPECT_TRUE(!leased && leased.error() == std::errc::connection_reset);
+  });
+}
+
 }  // namespace
 }  // namespace rill::test
