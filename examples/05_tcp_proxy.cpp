@@ -9,6 +9,7 @@
 // power says nothing. Read next: 06_simulated_partition.cpp.
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "program.h"
@@ -16,6 +17,7 @@
 #include <rill/net/serve.h>
 #include <rill/net/tcp.h>
 #include <rill/runtime/combine.h>
+#include <rill/runtime/event.h>
 #include <rill/runtime/run.h>
 #include <rill/runtime/sleep.h>
 
@@ -37,24 +39,34 @@ class passage {
 
   /// Each direction ends when its sender has finished. If one fails the other is cancelled.
   rill::task<> both_ways() {
-    co_await rill::all_of(pass(*client_, *server_), pass(*server_, *client_));
+    up_is_written_.set();
+    down_is_written_.set();
+    co_await rill::all_of(pass(*client_, *server_, up_is_written_, down_is_written_),
+                          pass(*server_, *client_, down_is_written_, up_is_written_));
   }
   rill::task<> until_idle() {
     while (rill::loop_clock::now() < latest_ + idle_) co_await rill::sleep_until(latest_ + idle_);
   }
 
  private:
-  /// As rill::copy, and notes when.
-  rill::task<> pass(rill::tcp_stream& from, rill::tcp_stream& to) {
+  /// As rill::copy, and notes when. An end is passed on when the write to where it came from is
+  /// over, for that may be about to say that the connection was reset.
+  rill::task<> pass(rill::tcp_stream& from, rill::tcp_stream& to, rill::event& is_written,
+                    rill::event& other_is_written) {
     while (rill::lease bytes = co_await from.read_lease()) {
+      is_written.reset();
       co_await to.write_all(bytes);
+      is_written.set();
       latest_ = rill::loop_clock::now();
     }
-    co_await to.shutdown_write();  // passes the half-close on
+    co_await other_is_written.wait();
+    co_await to.shutdown_write();
   }
 
   rill::tcp_stream* client_;
   rill::tcp_stream* server_;
+  rill::event up_is_written_;
+  rill::event down_is_written_;
   std::chrono::milliseconds idle_;
   rill::loop_clock::time_point latest_ = rill::loop_clock::now();
 };
@@ -65,9 +77,16 @@ rill::task<> proxy(const options& chosen) {
   program::announce(program::ready_lines("tcp", listener.locals()));
 
   const auto forward = [&](rill::tcp_stream client) -> rill::task<> {
+    // Until all has been passed on, closing is a reset, whatever happens here: an orderly end would
+    // tell a peer that what it has got is all there is.
+    client.set_linger(std::chrono::seconds(0));
     rill::tcp_stream server = co_await rill::connect(chosen.host, chosen.service);
+    server.set_linger(std::chrono::seconds(0));
     passage both(client, server, chosen.idle_timeout);
-    co_await rill::any_of(both.both_ways(), both.until_idle());
+    const auto first = co_await rill::any_of(both.both_ways(), both.until_idle());
+    if (first.index() != 0) co_return;
+    client.set_linger(std::nullopt);
+    server.set_linger(std::nullopt);
   };
   co_await rill::serve(listener, forward);
 }

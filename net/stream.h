@@ -115,9 +115,15 @@ task<std::string> read_all(Stream& from, std::size_t size_max) {
 /// direction of `to`. Gives the number of bytes. Two of them, in a nursery, are a proxy.
 ///
 /// Holds one buffer while `to` cannot take it and reads no further, so a slow receiver slows the
-/// sender down (back-pressure).
-/// Errors: those of both streams; nothing is shut down then.
-/// Cancellation: bytes that were being written may have been sent in part; nothing is shut down.
+/// sender down (back-pressure). Waits as long as the streams do: a proxy that must notice a peer
+/// that is silent for ever has an idle time-out, as the example.
+/// Errors: those of both streams; nothing is shut down then. `to` must not be closed as usual then:
+///   its peer would take what has come for all there is. A proxy resets it, with set_linger(0s) of
+///   a TCP stream before it is destroyed. The same holds for the other direction, which is
+///   cancelled.
+/// Cancellation: bytes that were being written may have been sent in part; nothing is shut down,
+/// and
+///   the same holds.
 /// Lifetime: both streams outlive it. Cost: one frame, no copy, no allocation.
 /// Example: examples/05_tcp_proxy.cpp.
 template <byte_stream From, byte_stream To>

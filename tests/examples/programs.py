@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -551,7 +552,18 @@ class Teaching(Programs):
                     time.sleep(0.3)
                     peer.sendall(b"x")
                     self.assertEqual(peer.recv(1), b"x")
-                self.assertEqual(peer.recv(1), b"")
+                self.assertRaises(ConnectionResetError, peer.recv, 1)
+
+    def test_the_proxy_resets_a_client_whose_server_was_lost(self):
+        with socket.create_server(("127.0.0.1", 0)) as target:
+            port = str(target.getsockname()[1])
+            with Server("05_tcp_proxy", "localhost", port) as proxy, proxy.connect() as peer:
+                server, _ = target.accept()
+                server.sendall(b"a part")
+                self.assertEqual(receive(peer, 6), b"a part")
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                server.close()
+                self.assertRaises(ConnectionResetError, peer.recv, 1)
 
 
 class Demo(Programs):

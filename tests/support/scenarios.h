@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <rill/net/udp.h>
 #include <rill/runtime/combine.h>
 #include <rill/runtime/error.h>
+#include <rill/runtime/event.h>
 #include <rill/runtime/nursery.h>
 #include <rill/runtime/remote_channel.h>
 #include <rill/runtime/sim/seeds.h>
@@ -103,31 +105,48 @@ class passage {
  public:
   passage(tcp_stream& peer, tcp_stream& target) noexcept : peer_(&peer), target_(&target) {}
 
-  task<> both_ways() { co_await all_of(pass(*peer_, *target_), pass(*target_, *peer_)); }
+  task<> both_ways() {
+    up_is_written_.set();
+    down_is_written_.set();
+    co_await all_of(pass(*peer_, *target_, up_is_written_, down_is_written_),
+                    pass(*target_, *peer_, down_is_written_, up_is_written_));
+  }
   task<> until_idle() {
     while (loop_clock::now() < latest_ + idle_max) co_await sleep_until(latest_ + idle_max);
     throw timeout_error("pass on", peer_->peer().to_string());
   }
 
  private:
-  task<> pass(tcp_stream& from, tcp_stream& to) {
+  task<> pass(tcp_stream& from, tcp_stream& to, event& is_written, event& other_is_written) {
     while (auto bytes = co_await from.read_lease()) {
+      is_written.reset();
       co_await to.write_all(bytes);
+      is_written.set();
       latest_ = loop_clock::now();
     }
+    // A write to `from` that is under way may have been told that the connection is lost, and then
+    // this is no end: its completion may come behind that of the read.
+    co_await other_is_written.wait();
     co_await to.shutdown_write();
   }
 
   tcp_stream* peer_;
   tcp_stream* target_;
+  event up_is_written_;  // unless a write is under way
+  event down_is_written_;
   loop_clock::time_point latest_ = loop_clock::now();
 };
 
-/// Passes bytes on, both ways, until both have ended or nothing has passed for long.
+/// Passes bytes on, both ways, until both have ended or nothing has passed for long. Whoever has
+/// not got all of it is reset, whatever happens here: an end would say that there is no more.
 inline task<> pass_on(tcp_stream peer, endpoint to) {
+  peer.set_linger(std::chrono::seconds(0));
   auto target = co_await with_timeout(patience, tcp_stream::connect(to));
+  target.set_linger(std::chrono::seconds(0));
   passage both(peer, target);
   co_await any_of(both.both_ways(), both.until_idle());
+  peer.set_linger(std::nullopt);
+  target.set_linger(std::nullopt);
 }
 
 /// Sends 0, 1, 2 ... 7.
