@@ -2,6 +2,7 @@
 #include <rill/protocols/echo/datagrams.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
@@ -26,12 +27,19 @@ bool is_one_of(const error& cause, std::initializer_list<std::errc> known) {
   return std::any_of(known.begin(), known.end(), [&](std::errc each) { return cause == each; });
 }
 
-/// The network's answers to what was sent before; they say nothing about the socket.
+/// The network's answers to what was sent before; they say nothing about the socket. Of a peer whom
+/// ICMP calls unknown or isolated Linux says EHOSTDOWN and ENONET (icmp_err_convert), which have no
+/// std::errc.
 bool concerns_a_peer(const error& cause) {
+  const auto is_errno = [&](int number) {
+    return cause.code() == std::error_code(number, std::system_category());
+  };
   return is_one_of(cause, {std::errc::connection_refused, std::errc::host_unreachable,
                            std::errc::network_unreachable, std::errc::network_down,
                            std::errc::message_size, std::errc::operation_not_permitted,
-                           std::errc::permission_denied, std::errc::interrupted});
+                           std::errc::permission_denied, std::errc::interrupted,
+                           std::errc::protocol_error, std::errc::no_protocol_option}) ||
+         is_errno(EHOSTDOWN) || is_errno(ENONET);
 }
 
 /// Refusals of one answer: to an address that cannot be sent to.

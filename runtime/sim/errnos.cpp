@@ -11,7 +11,7 @@ namespace {
 
 struct row {
   std::string_view name;
-  std::array<int, 9> errors;  // 0 where there are no more
+  std::array<int, 14> errors;  // 0 where there are no more
 };
 
 // By the names in the trace. Errors of a wrong call (EBADF, EINVAL, EFAULT) are left out: they tell
@@ -39,24 +39,36 @@ constexpr row rows[] = {
     {"enter", {EAGAIN, EBUSY}},
     {"wait", {EINTR}},
     // Operations: the man page of the call that each stands for.
-    {"accept", {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM}},
-    {"accept_multishot", {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM}},
+    // accept(2): Linux passes on what had already happened to the new connection.
+    {"accept",
+     {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM, EPROTO, ENOPROTOOPT, ENETDOWN,
+      ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENONET}},
+    {"accept_multishot",
+     {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINTR, EPERM, EPROTO, ENOPROTOOPT, ENETDOWN,
+      ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENONET}},
     {"connect",
-     {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ECONNRESET, EINTR}},
+     {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ECONNRESET, EINTR, EACCES,
+      EPERM}},
+    // No EAGAIN: io_uring waits where a call would not block, unless the descriptor is O_NONBLOCK,
+    // which none of ours is while the ring has it.
     // Only with provided buffers can there be none left.
     {"recv", {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM, EINTR}},
     {"recv_multishot", {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR}},
-    {"recvmsg", {ECONNREFUSED, ENOMEM, EINTR, ECONNRESET}},
-    {"recvmsg_multishot", {ECONNREFUSED, ENOBUFS, ENOMEM, EINTR, ECONNRESET}},
+    // What ICMP said of a peer: icmp_err_convert of net/ipv4/icmp.c.
+    {"recvmsg", {ECONNREFUSED, ENOMEM, EINTR, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENONET, EPROTO}},
+    {"recvmsg_multishot",
+     {ECONNREFUSED, ENOBUFS, ENOMEM, EINTR, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENONET, EPROTO}},
     {"send", {ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS, ENOMEM, EINTR}},
     {"send_zc", {ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS, ENOMEM, EINTR, EOPNOTSUPP}},
-    {"sendmsg", {ECONNREFUSED, EPERM, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR, EPIPE, ECONNRESET}},
+    {"sendmsg",
+     {ECONNREFUSED, EPERM, EHOSTUNREACH, ENOBUFS, ENOMEM, EINTR, EPIPE, ECONNRESET, ENETUNREACH,
+      EACCES, EMSGSIZE}},
     {"poll", {ENOMEM}},
     {"close", {EIO, EINTR}},
     // The kernel may miss an operation that it has in hand just then.
     {"cancel", {ENOENT}},
-    {"openat", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR}},
-    {"openat2", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR, EAGAIN}},
+    {"openat", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR, ENOSPC}},
+    {"openat2", {EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR, ENOSPC, EAGAIN}},
     {"read", {EIO, EINTR}},
     {"write", {EIO, ENOSPC, EDQUOT, EINTR}},
     {"fsync", {EIO, ENOSPC}},

@@ -80,8 +80,8 @@ class sim_udp_echo : public testing::Test {
 
 TEST_F(sim_udp_echo, outlives_what_the_network_says_of_earlier_answers) {
   start();
-  for (const int error :
-       {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENETDOWN, EMSGSIZE, EPERM, EACCES, EINTR}) {
+  for (const int error : {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENETDOWN, EMSGSIZE, EPERM,
+                          EACCES, EINTR, EHOSTDOWN, ENONET, EPROTO, ENOPROTOOPT}) {
     const auto told = world_.inject(sim::failure("recvmsg_multishot", error).on(server_).only(1));
     restart();
     EXPECT_EQ(refusal_count(error), 1U) << error;
