@@ -1,6 +1,7 @@
 // From SQE to request: what ends at once is answered from the stack, what has to wait is kept in
 // the list of its descriptor and by user_data, for cancelling.
 // See epoll_kernel.h. Read next: epoll_descriptors.cpp.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 
@@ -153,6 +154,9 @@ void epoll_kernel::dispatch(request& asked, const io_uring_sqe& sqe) noexcept {
       return;
     case IORING_OP_NOP:
       answer(asked, 0);
+      return;
+    case IORING_OP_MSG_RING:  // no descriptor here is a ring
+      answer(asked, ::fcntl(sqe.fd, F_GETFD) < 0 ? -EBADF : -EBADFD);
       return;
     default:
       answer(asked, -EINVAL);

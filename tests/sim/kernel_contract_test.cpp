@@ -97,6 +97,13 @@ TEST_P(kernel_contract, operations_on_the_wrong_descriptor_fail_at_once) {
   on().calls().close(no_socket);
 }
 
+TEST_P(kernel_contract, a_message_to_what_is_no_ring_is_refused) {
+  ::io_uring_prep_msg_ring(&on().sqe(), on().socket(SOCK_STREAM), 0, 0, 0);
+  EXPECT_EQ(on().result(), -EBADFD);
+  ::io_uring_prep_msg_ring(&on().sqe(), 777, 0, 0, 0);
+  EXPECT_EQ(on().result(), -EBADF);
+}
+
 TEST_P(kernel_contract, a_port_can_be_bound_once) {
   sockaddr_in name{};
   const int listening = on().listener(name);
