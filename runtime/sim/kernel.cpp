@@ -111,11 +111,15 @@ int sim_kernel::enter(unsigned to_submit, unsigned min_complete, std::int64_t) n
   unsigned published = std::min(to_submit, queues_.published_count());
   if (!detached_ && (published != 0 || min_complete != 0)) {
     // With something submitted its number is the answer, whatever ended the waiting.
-    const int error = engine_->interact(node_->id, published != 0 ? "enter" : "wait");
-    if (error != 0) return -error;
+    const char* const name = published != 0 ? "enter" : "wait";
+    if (const int error = engine_->interact(node_->id, name); error != 0) {
+      trace(trace_record::kind::call, name, static_cast<std::int64_t>(published), -error);
+      return -error;
+    }
     if (published > 1 && !engine_->faults.empty() &&
         engine_->faults.hits(fault_kind::submission_full, node_->id, "enter")) {
       published = (published + 1) / 2;
+      trace(trace_record::kind::note, "the kernel takes no more submissions than", published);
     }
   }
   for (unsigned i = 0; i < published; ++i) {
@@ -139,6 +143,8 @@ bool sim_kernel::place(const completion& posted) noexcept {
       std::swap(before.user_data, last.user_data);
       std::swap(before.res, last.res);
       std::swap(before.flags, last.flags);
+      trace(trace_record::kind::note, "a completion overtakes, waiting:",
+            static_cast<std::int64_t>(queues_.completion_count()));
     }
   }
   return true;
