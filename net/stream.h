@@ -121,9 +121,8 @@ task<std::string> read_all(Stream& from, std::size_t size_max) {
 ///   its peer would take what has come for all there is. A proxy resets it, with set_linger(0s) of
 ///   a TCP stream before it is destroyed. The same holds for the other direction, which is
 ///   cancelled.
-/// Cancellation: bytes that were being written may have been sent in part; nothing is shut down,
-/// and
-///   the same holds.
+/// Cancellation: bytes that were being written may have been sent in part; nothing is shut down.
+///   The same holds then.
 /// Lifetime: both streams outlive it. Cost: one frame, no copy, no allocation.
 /// Example: examples/05_tcp_proxy.cpp.
 template <byte_stream From, byte_stream To>
