@@ -157,8 +157,11 @@ class open_awaiter final : public file_awaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> frame) noexcept {
     promise_base& mine = frame.promise();
-    if (refused_ != 0)
-      return !mine.owner_chain->on().may_continue() && mine.owner_chain->yield(mine);
+    if (refused_ != 0) {
+      if (mine.owner_chain->on().may_continue()) return false;
+      mine.owner_chain->yield(mine);
+      return true;
+    }
     suspend(mine);
     return true;
   }
