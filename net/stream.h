@@ -117,14 +117,14 @@ task<std::string> read_all(Stream& from, std::size_t size_max) {
 /// Holds one buffer while `to` cannot take it and reads no further, so a slow receiver slows the
 /// sender down (back-pressure). Waits as long as the streams do: a proxy that must notice a peer
 /// that is silent for ever has an idle time-out, as the example.
-/// Errors: those of both streams; nothing is shut down then. `to` must not be closed as usual then:
-///   its peer would take what has come for all there is. A proxy resets it, with set_linger(0s) of
-///   a TCP stream before it is destroyed. The same holds for the other direction, which is
-///   cancelled.
-/// Cancellation: bytes that were being written may have been sent in part; nothing is shut down.
-///   The same holds then.
+/// Errors: those of both streams; nothing is shut down then. `to` must not be closed as usual then,
+///   nor what a direction beside it writes to: their peers would take what has come for all there
+///   is. set_linger(0s) of a TCP stream, before it is destroyed, makes the close a reset.
+/// Cancellation: bytes that were being written may have been sent in part; the same holds.
+/// A reset is told once. If a write to `from` is about to be told, an end may be passed on before
+///   it; a proxy waits for that write.
+/// Example: examples/05_tcp_proxy.cpp, which copies by itself and does all of this.
 /// Lifetime: both streams outlive it. Cost: one frame, no copy, no allocation.
-/// Example: examples/05_tcp_proxy.cpp.
 template <byte_stream From, byte_stream To>
 task<std::uint64_t> copy(From& from, To& to) {
   std::uint64_t size = 0;

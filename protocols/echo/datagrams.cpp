@@ -47,7 +47,7 @@ bool concerns_one_answer(const error& cause) {
   return is_one_of(cause, {std::errc::invalid_argument, std::errc::address_not_available});
 }
 
-/// Until `until`, and then until nothing is left that has arrived.
+/// Until the loop's clock says `until`, and then until nothing is left that has arrived.
 task<> answer_all(udp_socket& socket, const std::string& prefix, loop_clock::time_point until) {
   const endpoint local = socket.local();
   std::string answer;
@@ -55,7 +55,7 @@ task<> answer_all(udp_socket& socket, const std::string& prefix, loop_clock::tim
     const auto received = co_await as_result(with_deadline(until, socket.receive()));
     if (!received) {
       const error cause = received.error();
-      if (cause == std::errc::timed_out) co_return;
+      if (cause == std::errc::timed_out && loop_clock::now() >= until) co_return;
       if (rill::detail::is_shortage(cause.code())) {
         co_await sleep_for(std::chrono::milliseconds(10));
       } else if (!concerns_a_peer(cause)) {

@@ -12,9 +12,8 @@ namespace rill::echo {
 
 /// Answers each datagram with one of the same bytes, `prefix` put before them, until cancelled.
 ///
-/// Cancellation: what has arrived by then is answered, until nothing waits any more,
-/// `drain_timeout`
-///   is over or somebody calls loop::stop_now().
+/// Cancellation: what has arrived by then is answered, until nothing waits any more, the
+///   `drain_timeout` is over or somebody calls loop::stop_now().
 /// Not answered: what came cut short, and what claims to come from port 0 or from the port number
 ///   of this socket, on whatever address: one forged datagram would make the server answer itself,
 ///   or another server like it, for ever. At most one answer a datagram, and without a prefix never
